@@ -1,0 +1,1 @@
+"""Who listens: services, the app, contexts and transactions. The composition root: the only place that knows adapters."""

@@ -1,0 +1,77 @@
+"""What the engine knows of a handler: a name, the messages it takes, its policies, and how to run it.
+
+The user's API (`app`) builds these values; the engine runs them. A run returns a `Record`: what the handler wants done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from eventseam.contracts.envelope import Envelope
+from eventseam.contracts.message import MessageType
+from eventseam.delivery.circuit import Circuit
+from eventseam.delivery.policy import Retry
+from eventseam.ports.sql import Sql
+
+Mode = Literal["record", "tx", "batch"]
+"""record: runs outside the transaction; tx: one transaction per message; batch: takes a list of messages."""
+
+
+@dataclass(slots=True)
+class Record:
+    """What a handler wants: writes in order, then messages in order, and its answer. Nothing has happened yet."""
+
+    writes: list[tuple[str, Sequence[object]]] = field(default_factory=list)
+    messages: list[Outgoing] = field(default_factory=list)
+    answer: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message that is to be appended: its type, its key and its encoded body. Envelope fields come at the apply."""
+
+    type: MessageType[Any]
+    key: str
+    body: bytes
+    details: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One attempt: the decoded message, its envelope and which attempt this is (1 is the first)."""
+
+    message: Any
+    envelope: Envelope
+    attempt: int = 1
+    should_stop: Callable[[], bool] = lambda: False
+
+
+RunAsync = Callable[[Sequence[Incoming]], Awaitable[Record]]
+RunBlocking = Callable[[Sequence[Incoming]], Record]
+RunAsyncTx = Callable[[Sequence[Incoming], Sql], Awaitable[Record]]
+RunBlockingTx = Callable[[Sequence[Incoming], Sql], Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A handler as the engine sees it. Exactly one of the four `run*` is set.
+
+    `run` gets a list of one Incoming, or of up to `batch_max` in mode "batch". It raises Refused, NotYet or any error.
+    A record that a `run_tx` returns holds messages only: its writes have already gone through the given Sql.
+    """
+
+    service: str
+    name: str
+    mode: Mode
+    takes: Mapping[str, MessageType[Any]]  # wire name -> declared type, older versions included
+    decode: Callable[[str, bytes | str], object]  # Registry.decode: wire name and body -> newest message
+    retry: Retry
+    circuit: Circuit
+    timeout_seconds: float
+    batch_max: int = 1
+    run: RunAsync | None = None
+    run_blocking: RunBlocking | None = None
+    run_tx: RunAsyncTx | None = None
+    run_blocking_tx: RunBlockingTx | None = None

@@ -1,0 +1,85 @@
+"""The observation port: what the engine tells about itself, as values. Logs, metrics and tests implement it once.
+
+Observations are made per batch, state change or failure, never per successful message. They hold no payloads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One transaction of effects was committed."""
+
+    service: str
+    handled: int
+    duplicates: int
+    retrying: int
+    dead: int
+    published: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerFailed:
+    """One attempt of one handler failed. `next_step` says what happens to its message."""
+
+    service: str
+    handler: str
+    key: str
+    message_id: str
+    correlation_id: str
+    attempt: int
+    error: str
+    next_step: Literal["retrying", "dead", "circuit"]
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitChanged:
+    """A handler's circuit went from one state to another."""
+
+    service: str
+    handler: str
+    state: Literal["closed", "open", "probing"]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnershipChanged:
+    """A slot of a service's source was taken, lost or is waited for; `owner` is who has it now."""
+
+    service: str
+    slot: int
+    state: Literal["owned", "waiting", "lost", "released"]
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageTrouble:
+    """The database refuses work; the engine holds what it has and tries again in `delay_seconds`."""
+
+    error: str
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeChanged:
+    """A service stopped (or resumed) reading because a named bound is reached."""
+
+    service: str
+    paused: bool
+    bound: str
+
+
+Observation = Applied | HandlerFailed | CircuitChanged | OwnershipChanged | StorageTrouble | IntakeChanged
+
+
+class Probe(Protocol):
+    """A listener. It must not block and must not raise."""
+
+    def observe(self, observation: Observation) -> None:
+        """Take note of `observation`."""
+        ...

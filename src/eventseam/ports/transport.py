@@ -1,0 +1,94 @@
+"""The transport port: what a service reads from (`Source`) and what a relay publishes to (`Sink`).
+
+A source has one of two shapes. A *log with positions* keeps messages; the reader's position lives in the reader's own
+database, written in the transaction of the effects, and the log keeps no cursor that matters. A *queue with acks*
+forgets what is acknowledged. Nothing here needs a broker's negative acknowledgement, seek, pause or redelivery count:
+a message that fails becomes a row in `unsettled`, and back-pressure is not reading. The engine owns leases, fences,
+positions, the inbox and in-flight caps, so that an adapter opens, fetches, settles, publishes and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+from eventseam.contracts.envelope import Envelope
+
+
+class Received(msgspec.Struct, frozen=True, gc=False):
+    """One message as it lies in its source: position, envelope, and the raw body that nobody has decoded yet.
+
+    `problem` is set where the source could not even make an honest envelope (a malformed header or column): the engine
+    makes such a message a dead letter with its raw bytes. Reading never raises because of one message.
+    """
+
+    position: int
+    envelope: Envelope
+    body: bytes | str
+    problem: str | None = None
+
+
+class Page(NamedTuple):
+    """What one fetch saw: `messages` in order, and `scanned`, the position up to which nothing else was left."""
+
+    messages: Sequence[Received]
+    scanned: int
+
+
+class LogSource(Protocol):
+    """A log with positions, read in `slots` fixed partitions by key.
+
+    Order: two messages of one key come in the order of their appends, if the second append ran after the first one's
+    commit. Nothing committed is ever skipped: a trimmed or re-created log raises StorageError, never a silent jump.
+    """
+
+    shape: Literal["log"]
+
+    @property
+    def slots(self) -> int:
+        """How many partitions there are; fixed for the life of the log."""
+        ...
+
+    async def fetch(self, slot: int, after: int, channels: Sequence[str], limit: int) -> Page:
+        """Up to `limit` messages of `channels` after position `after`, without waiting. Repeatable: it changes nothing."""
+        ...
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Return when there may be something new, at the latest after `timeout_seconds`. A hint, never the truth."""
+        ...
+
+
+class QueueSource(Protocol):
+    """A queue with acks, one ordered queue per slot. Unacknowledged messages come back after a close or a crash."""
+
+    shape: Literal["queue"]
+
+    @property
+    def slots(self) -> int:
+        """How many partition queues there are."""
+        ...
+
+    async def fetch(self, slot: int, limit: int) -> Page:
+        """Up to `limit` further messages, waiting for the first; positions rise within one opening of the slot."""
+        ...
+
+    async def settle(self, slot: int, through: int) -> None:
+        """Acknowledge everything up to `through`, once, only when it moved, and only after the effects' commit."""
+        ...
+
+
+Source = LogSource | QueueSource
+
+
+class Sink(Protocol):
+    """Where a relay publishes.
+
+    What landed is a prefix of the batch, plus duplicates. After OutcomeUnknown the relay publishes again from the first
+    message not known to be in, in order, and starts no later batch before; a gap could not be repaired downstream.
+    """
+
+    async def publish(self, batch: Sequence[Received]) -> None:
+        """Return when every message of `batch` is accepted durably. Raises OutcomeUnknown when that cannot be known."""
+        ...
