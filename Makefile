@@ -26,7 +26,7 @@ lint: $(VENV)/.dev-ready ## style, format, import layers, and the rules that lin
 	@$(MAKE) lint-only
 
 types: $(VENV)/.dev-ready ## mypy and pyright, both strict
-	@$(PY) -m mypy
+	@$(PY) -m mypy $(wildcard src tests/typing)
 	@$(PY) -m pyright
 
 bench: $(VENV)/.bench-ready ## measure against raw floors and peers; writes bench/results/
