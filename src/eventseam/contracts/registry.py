@@ -1,0 +1,111 @@
+"""The closed registry: the only way from a name on the wire to a class. Nothing is imported, guessed or cached by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from eventseam.contracts.codec import DEFAULT_CAPS, Caps
+from eventseam.contracts.message import MessageType, message_type
+from eventseam.errors import Undecodable, UnknownType, WiringError
+
+_NAME_CHARACTERS_MAX = 128
+
+
+class Registry:
+    """The message types that a service reads, by exact name and version. Complete when built; never grows.
+
+    It holds the given types, the older versions that upcast to them and the newer ones they become. Raises WiringError,
+    when built, if one name belongs to two channels or a class cannot be read from JSON.
+    """
+
+    __slots__ = ("_by_wire", "_newest", "_wires")
+
+    def __init__(self, types: Iterable[MessageType[Any]]) -> None:
+        """Close over `types`."""
+        self._by_wire: dict[str, MessageType[Any]] = {}
+        for declared in types:
+            for each in _versions(declared):
+                if self._by_wire.setdefault(each.wire, each) is not each:
+                    raise _twice(each, self._by_wire[each.wire])
+                _ = each.codec
+        self._newest = {each: _newest(each) for each in self._by_wire.values()}
+        self._wires: dict[MessageType[Any], tuple[str, ...]] = {}
+        for each, end in self._newest.items():
+            self._wires[end] = (*self._wires.get(end, ()), each.wire)
+
+    @property
+    def types(self) -> tuple[MessageType[Any], ...]:
+        """All message types, in the order given."""
+        return tuple(self._by_wire.values())
+
+    def find(self, wire: str) -> MessageType[Any]:
+        """The type of exactly this name and version. Raises UnknownType with what is known that comes near."""
+        found = self._by_wire.get(wire)
+        if found is None:
+            raise UnknownType(self._unknown(wire))
+        return found
+
+    def decode(self, wire: str, body: bytes | str, caps: Caps = DEFAULT_CAPS) -> object:
+        """The message in `body`, decoded as the version that it names, then upcast to the newest.
+
+        Raises UnknownType, Undecodable or TooLarge; nothing else.
+        """
+        declared = self.find(wire)
+        message: object = declared.decode(body, caps)
+        while declared.successor is not None:
+            message = _upcast(declared, message)
+            declared = message_type(declared.successor[0])
+        return message
+
+    def newest(self, declared: MessageType[Any]) -> MessageType[Any]:
+        """The version that a handler sees: the end of the type's chain of upcasts."""
+        return self._newest.get(declared) or _newest(declared)
+
+    def wires_for(self, declared: MessageType[Any]) -> tuple[str, ...]:
+        """All names on the wire that become this version: what its handler receives. Empty if it has a successor."""
+        return self._wires.get(declared, ())
+
+    def _unknown(self, wire: str) -> str:
+        name, _, version = wire[:_NAME_CHARACTERS_MAX].rpartition(".v")
+        base = name if name and version.isdigit() else wire[:_NAME_CHARACTERS_MAX]
+        known = [each.version for each in self._by_wire.values() if each.name == base]
+        if known:
+            return f"'{base}' is known in version {', '.join(map(str, known))} only; this is {wire!r}. Deploy its reader."
+        near = get_close_matches(base, self._by_wire, n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "Declare it on a channel that this service reads."
+        return f"no message type {wire[:_NAME_CHARACTERS_MAX]!r}. {hint}"
+
+
+def _newest(declared: MessageType[Any]) -> MessageType[Any]:
+    while declared.successor is not None:
+        declared = message_type(declared.successor[0])
+    return declared
+
+
+def _versions(declared: MessageType[Any]) -> list[MessageType[Any]]:
+    """A type and all versions of it that lead to the same end."""
+    end = _newest(declared)
+    same = [each for each in declared.channel.types if each.name == declared.name and _newest(each) is end]
+    return [declared, *(each for each in same if each is not declared)]
+
+
+def _upcast(declared: MessageType[Any], message: object) -> object:
+    assert declared.successor is not None
+    new, function = declared.successor
+    try:
+        result = function(message)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise Undecodable(f"{declared.wire}: its upcast to {new.__name__} raised {type(error).__name__}: {error}") from error
+    if result.__class__ is not new:
+        raise Undecodable(f"{declared.wire}: its upcast returned a {type(result).__name__}, not a {new.__name__}")
+    return result
+
+
+def _twice(one: MessageType[Any], other: MessageType[Any]) -> WiringError:
+    return WiringError(
+        f"'{one.wire}' is declared on channel '{one.channel.name}' and on '{other.channel.name}'. Rename one of them."
+    )
