@@ -23,7 +23,7 @@ test: $(VENV)/.dev-ready ## run all tests; with CI set, a skipped test fails the
 	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.dev-ready ## style, format, import layers, and the rules that linters lack
-	@$(MAKE) lint-only
+	@$(MAKE) --keep-going lint-only
 
 types: $(VENV)/.dev-ready ## mypy and pyright, both strict
 	@$(PY) -m mypy $(wildcard src tests/typing)
