@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from eventseam.contracts.fields import KINDS, field_names, kind_of
 from eventseam.contracts.message import Declared, MessageType, declare, declared_type
 from eventseam.errors import WiringError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ class Limit:
 
 
 class Channel:
-    """One aggregate's voice. `key` is the attribute that each of its messages has; messages of one key keep their order.
+    """One aggregate's voice. `key` is the field that all its messages have; messages of one key keep their order.
 
     `internal` channels carry domain events and never leave their service. `rename="camel"` writes orderId for order_id.
     `mode` is how CloudEvents travel: "structured" in one JSON document, "binary" with attributes in headers.
@@ -121,7 +123,9 @@ class Channel:
             raise WiringError(f"{title}: the class is declared already. Write one class per event or command.")
         taken = self._declared.get((declared.name, declared.version))
         if taken is not None:
-            raise WiringError(f"{title}: version {declared.version} is {taken.cls.__name__} already. Raise the version.")
+            raise WiringError(
+                f"{title}: version {declared.version} is {taken.cls.__name__} already. Raise the version."
+            )
         names = field_names(cls)
         for needed in (self.key, *_placeholders(declared)):
             if needed not in names:

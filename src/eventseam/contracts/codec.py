@@ -7,16 +7,18 @@ Of a key given twice the last one counts. A `Decimal` is a JSON string, digit fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from eventseam.contracts.fields import kind_of
+from eventseam.contracts.fields import Class, kind_of
 from eventseam.contracts.shape import Plan, renamed
 from eventseam.contracts.unfit import culprit, not_finite
 from eventseam.errors import ContractError, TooLarge, Undecodable, WiringError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -81,6 +83,8 @@ class Codec(Generic[T]):
         """Build for `cls`; `label` is the wire name that errors mention."""
         try:
             plan = Plan(cls, rename)
+            self._load: Callable[[bytes], T]
+            self._dump: Callable[[T], bytes]
             self._load, self._dump = _pydantic(cls) if kind_of(cls) == "pydantic" else _msgspec(cls)
         except (NameError, TypeError) as error:
             raise WiringError(
@@ -95,7 +99,7 @@ class Codec(Generic[T]):
         self._lax = plan.floats and kind_of(cls) == "pydantic"  # pydantic makes infinity of 1e999, NaN of "NaN"
 
     def encode(self, message: T) -> bytes:
-        """The message as JSON. Raises ContractError with the field's path, or TooLarge; what it returns can be decoded."""
+        """The message as JSON. Raises ContractError with the field's path, or TooLarge."""
         try:
             body = self._dump(message)
             if self._is_suspicious(body):
@@ -104,7 +108,7 @@ class Codec(Generic[T]):
                 body = renamed(body, self._shape, inward=False)
         except (MemoryError, ContractError):
             raise
-        except Exception as error:  # noqa: BLE001 - serializers of the user's class may raise anything
+        except Exception as error:
             path = culprit(message, _ENCODE)
             raise ContractError(f"{self._label} cannot be written as JSON: {_reason(error)} - at `{path}`") from error
         return checked_body(body, DEFAULT_CAPS)
@@ -125,7 +129,7 @@ class Codec(Generic[T]):
         return message
 
     def _is_suspicious(self, body: bytes) -> bool:
-        """Whether a NaN may hide in what was written: floats become null, Decimals NaN or Infinity. Cheap, never wrong."""
+        """Whether a NaN may hide in what was written: floats become null, Decimals NaN or Infinity."""
         return (self._floats and b"null" in body) or (self._decimals and (b"NaN" in body or b"Infinity" in body))
 
     def _refuse_not_finite(self, message: T, error: type[ContractError]) -> None:
@@ -144,15 +148,15 @@ def _msgspec(cls: type[T]) -> tuple[Callable[[bytes], T], Callable[[T], bytes]]:
     return msgspec.json.Decoder(cls).decode, _ENCODE
 
 
-def _pydantic(cls: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]]:
+def _pydantic(cls: Class) -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]]:
     """By the class's own validator and serializer, looked up late: pydantic may build them on first use."""
 
-    def load(raw: bytes) -> Any:
+    def load(raw: bytes) -> object:
         if b"NaN" in raw or b"Infinity" in raw:
             _SYNTAX.decode(raw)  # pydantic reads these literals, JSON has none
         return cls.__pydantic_validator__.validate_json(raw)
 
-    def dump(message: Any) -> bytes:
+    def dump(message: object) -> bytes:
         body: bytes = cls.__pydantic_serializer__.to_json(message, by_alias=True)
         return body
 

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
 
 Kind = Literal["struct", "dataclass", "attrs", "pydantic"]
+Hint: TypeAlias = Any
+"""A declared type. Not every one is a `type`: unions, aliases and type variables are objects of their own."""
+
+Class: TypeAlias = Any
+"""A message class, seen through the marks that its library left on it."""
+
 KINDS = "a msgspec.Struct, a dataclass, an attrs class or a pydantic v2 model"
 
 
@@ -21,20 +27,21 @@ class Field(NamedTuple):
     name: str
     written: str
     read: str
-    hint: Any
+    hint: Hint
 
 
 def kind_of(cls: object) -> Kind | None:
     """The kind of a message class, or None for anything else (a plain class, a pydantic v1 model, an instance)."""
     if not isinstance(cls, type):
         return None
-    if hasattr(cls, "__pydantic_validator__"):
+    known = cast("type[object]", cls)
+    if hasattr(known, "__pydantic_validator__"):
         return "pydantic"
-    if issubclass(cls, msgspec.Struct):
+    if issubclass(known, msgspec.Struct):
         return "struct"
-    if dataclasses.is_dataclass(cls):
+    if dataclasses.is_dataclass(known):
         return "dataclass"
-    return "attrs" if hasattr(cls, "__attrs_attrs__") else None
+    return "attrs" if hasattr(known, "__attrs_attrs__") else None
 
 
 def field_names(cls: type) -> tuple[str, ...]:
@@ -53,7 +60,7 @@ def fields_of(cls: type) -> list[Field]:
     return [Field(name, key, key, hints.get(name, Any)) for name, key in _declared(cls).items()]
 
 
-def _declared(cls: Any) -> dict[str, str]:
+def _declared(cls: Class) -> dict[str, str]:
     """Attribute -> JSON key."""
     match kind_of(cls):
         case "struct":
@@ -68,22 +75,21 @@ def _declared(cls: Any) -> dict[str, str]:
             return {}
 
 
-def _pydantic_infos(cls: Any) -> dict[str, Any]:
+def _pydantic_infos(cls: Class) -> dict[str, Any]:
     infos: dict[str, Any] = cls.__pydantic_fields__
     return infos
 
 
-def _pydantic_fields(cls: Any) -> list[Field]:
+def _pydantic_fields(cls: Class) -> list[Field]:
     if hasattr(cls, "model_rebuild"):
         cls.model_rebuild()  # resolves forward references; does nothing when all are known
     fields = [
-        Field(name, info.serialization_alias or name, _read_key(name, info), info.annotation)
+        Field(name, info.serialization_alias or name, _read_key(name, info.validation_alias), info.annotation)
         for name, info in _pydantic_infos(cls).items()
     ]
     computed = getattr(cls, "model_computed_fields", {})
     return fields + [Field(name, info.alias or name, name, info.return_type) for name, info in computed.items()]
 
 
-def _read_key(name: str, info: Any) -> str:
-    alias = info.validation_alias
+def _read_key(name: str, alias: object) -> str:
     return alias if isinstance(alias, str) else name

@@ -6,7 +6,6 @@ The declaration lives on the class itself; there is no global registry, and a su
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import quote
 from uuid import UUID
@@ -15,6 +14,8 @@ from eventseam.contracts.codec import DEFAULT_CAPS, Caps, Codec
 from eventseam.errors import ContractError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from eventseam.contracts.channel import Channel
 
 T = TypeVar("T")
@@ -101,11 +102,15 @@ class MessageType(Generic[T]):
             return str(int(key)) if isinstance(key, int) else str(key)
         if key is None:
             return ""
-        raise ContractError(f"{self.wire}: key '{self._key}' is a {type(key).__name__}; make it a str, an int or a UUID.")
+        raise ContractError(
+            f"{self.wire}: key '{self._key}' is a {type(key).__name__}; make it a str, an int or a UUID."
+        )
 
     def _checked(self, text: str, what: str, bytes_max: int) -> str:
         if not text:
-            raise ContractError(f"{self.wire}: {what} is empty. Every message of channel '{self.channel.name}' needs one.")
+            raise ContractError(
+                f"{self.wire}: {what} is empty. Every message of channel '{self.channel.name}' needs one."
+            )
         flaw = flaw_of(text, bytes_max)
         if flaw:
             raise ContractError(f"{self.wire}: {what} {flaw}.")

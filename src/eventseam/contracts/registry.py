@@ -1,14 +1,19 @@
-"""The closed registry: the only way from a name on the wire to a class. Nothing is imported, guessed or cached by name."""
+"""The closed registry: the only way from a name on the wire to a class.
+
+Nothing is imported, guessed or cached by what the wire says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eventseam.contracts.codec import DEFAULT_CAPS, Caps
 from eventseam.contracts.message import MessageType, message_type
 from eventseam.errors import Undecodable, UnknownType, WiringError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _NAME_CHARACTERS_MAX = 128
 
@@ -68,14 +73,15 @@ class Registry:
         return self._wires.get(declared, ())
 
     def _unknown(self, wire: str) -> str:
-        name, _, version = wire[:_NAME_CHARACTERS_MAX].rpartition(".v")
-        base = name if name and version.isdigit() else wire[:_NAME_CHARACTERS_MAX]
-        known = [each.version for each in self._by_wire.values() if each.name == base]
+        wire = wire[:_NAME_CHARACTERS_MAX]
+        name, _, version = wire.rpartition(".v")
+        base = name if name and version.isdigit() else wire
+        known = ", ".join(str(each.version) for each in self._by_wire.values() if each.name == base)
         if known:
-            return f"'{base}' is known in version {', '.join(map(str, known))} only; this is {wire!r}. Deploy its reader."
+            return f"'{base}' is known in version {known} only; this is {wire!r}. Deploy the code that reads it."
         near = get_close_matches(base, self._by_wire, n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else "Declare it on a channel that this service reads."
-        return f"no message type {wire[:_NAME_CHARACTERS_MAX]!r}. {hint}"
+        return f"no message type {wire!r}. {hint}"
 
 
 def _newest(declared: MessageType[Any]) -> MessageType[Any]:
@@ -99,7 +105,9 @@ def _upcast(declared: MessageType[Any], message: object) -> object:
     except MemoryError:
         raise
     except Exception as error:
-        raise Undecodable(f"{declared.wire}: its upcast to {new.__name__} raised {type(error).__name__}: {error}") from error
+        raise Undecodable(
+            f"{declared.wire}: its upcast to {new.__name__} raised {type(error).__name__}: {error}"
+        ) from error
     if result.__class__ is not new:
         raise Undecodable(f"{declared.wire}: its upcast returned a {type(result).__name__}, not a {new.__name__}")
     return result

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from uuid import UUID
 
 import msgspec
 
-from eventseam.contracts.fields import Field, fields_of, kind_of
+from eventseam.contracts.fields import Class, Field, Hint, fields_of, kind_of
 from eventseam.errors import WiringError
 
 _FINITE = (str, int, bytes, bytearray, types.NoneType, date, time, timedelta, UUID, Enum)
@@ -52,34 +52,32 @@ class Plan:
         self._classes: dict[type, Shape] = {}
         self._collections: dict[tuple[int, ...], Shape] = {}
         self._unions: list[tuple[Shape, list[Shape], Any]] = []
-        self._leaves: set[Any] = set()
+        self._leaves: set[Hint] = set()
         shape = self._of(cls, {})
         for union in self._unions if rename else ():
             _fill(*union)
-        plain = [leaf for leaf in self._leaves if not (isinstance(leaf, type) and issubclass(leaf, _FINITE))]
-        self.floats = any(leaf is not Decimal for leaf in plain)
-        self.decimals = bool(plain)
+        self.floats = any(_may_hold(leaf, float) for leaf in self._leaves)
+        self.decimals = any(_may_hold(leaf, Decimal) for leaf in self._leaves)
         changed = any(key != wire for each in self._classes.values() for key, wire in each.outward.items())
         self.shape = shape if changed else None
 
-    def _of(self, hint: Any, names: dict[Any, Any]) -> Shape | None:
+    def _of(self, hint: Hint, names: dict[Any, Hint]) -> Shape | None:
         hint = _bare(hint, names)
-        origin, args = typing.get_origin(hint) or hint, typing.get_args(hint)
+        origin, args = _origin(hint), typing.get_args(hint)
         if origin in (typing.Union, types.UnionType):
             return self._of_union(args, hint, names)
         if origin is Literal:
             return None
         if kind_of(origin) or typing.is_typeddict(origin):
             return self._of_class(origin, args)
-        if isinstance(origin, type) and not issubclass(origin, str | bytes | bytearray):
-            if issubclass(origin, tuple):
-                return self._of_tuple(origin, args, names)
-            if issubclass(origin, Collection) and args:
-                return self._of_collection(origin, args, names)
+        if _is_class(origin, tuple):
+            return self._of_tuple(origin, args, names)
+        if _is_class(origin, Collection) and args:
+            return self._of_collection(origin, args, names)
         self._leaves.add(hint if isinstance(hint, type) else Any)
         return None
 
-    def _of_class(self, cls: Any, args: tuple[Any, ...]) -> Shape:
+    def _of_class(self, cls: Class, args: tuple[Hint, ...]) -> Shape:
         if cls in self._classes and not args:
             return self._classes[cls]
         shape = self._classes[cls] = Shape()  # known before its fields are read: types may contain themselves
@@ -105,7 +103,7 @@ class Plan:
         if child is not None:
             shape.children[wire] = child
 
-    def _of_tuple(self, origin: type, args: tuple[Any, ...], names: dict[Any, Any]) -> Shape | None:
+    def _of_tuple(self, origin: type, args: tuple[Hint, ...], names: dict[Any, Hint]) -> Shape | None:
         if hasattr(origin, "_fields"):
             args = tuple(typing.get_type_hints(origin, include_extras=True).values())
         if not args:
@@ -115,8 +113,8 @@ class Plan:
             return None
         return self._shared(Shape(items=shapes[0]) if Ellipsis in args else Shape(row=shapes))
 
-    def _of_collection(self, origin: type, args: tuple[Any, ...], names: dict[Any, Any]) -> Shape | None:
-        inner = self._of(args[-1], names)
+    def _of_collection(self, origin: type, args: tuple[Hint, ...], names: dict[Any, Hint]) -> Shape | None:
+        inner = [self._of(arg, names) for arg in args][-1]
         if inner is None:
             return None
         return self._shared(Shape(values=inner) if issubclass(origin, Mapping) else Shape(items=inner))
@@ -125,7 +123,7 @@ class Plan:
         """The same object for the same collection of the same class, so that unions can compare by identity."""
         return self._collections.setdefault((id(shape.values), id(shape.items), *map(id, shape.row)), shape)
 
-    def _of_union(self, args: tuple[Any, ...], hint: Any, names: dict[Any, Any]) -> Shape | None:
+    def _of_union(self, args: tuple[Hint, ...], hint: Hint, names: dict[Any, Hint]) -> Shape | None:
         found = [shape for arg in args if (shape := self._of(arg, names)) is not None]
         if self._rename and found and any(_is_open(_bare(arg, names)) for arg in args):
             raise _ambiguous(hint)
@@ -136,7 +134,7 @@ class Plan:
         return merged
 
 
-def _fill(merged: Shape, members: list[Shape], hint: Any) -> None:
+def _fill(merged: Shape, members: list[Shape], hint: Hint) -> None:
     """Make one shape of several classes: possible where no key of one is another thing in the other."""
     for shape in members:
         clash = [wire for wire, key in shape.inward.items() if merged.inward.get(wire, key) != key]
@@ -148,13 +146,28 @@ def _fill(merged: Shape, members: list[Shape], hint: Any) -> None:
         merged.children.update(shape.children)
 
 
-def _is_open(hint: Any) -> bool:
+def _is_open(hint: Hint) -> bool:
     """Whether a JSON object of this type has keys that are data."""
-    origin = typing.get_origin(hint) or hint
-    return origin in (Any, object) or (isinstance(origin, type) and issubclass(origin, Mapping))
+    return _origin(hint) in (Any, object) or _is_class(_origin(hint), Mapping)
 
 
-def _ambiguous(hint: Any) -> WiringError:
+def _may_hold(leaf: Hint, number: type[float | Decimal]) -> bool:
+    """Whether a value of this type may be such a number: types that are not known to be something else may be."""
+    other = float if number is Decimal else Decimal
+    return not any(_is_class(leaf, finite) for finite in (*_FINITE, other))
+
+
+def _origin(hint: Hint) -> Hint:
+    """`list` of `list[int]`, the hint itself where it has no arguments."""
+    origin: Hint = typing.get_origin(hint)
+    return hint if origin is None else origin
+
+
+def _is_class(hint: Hint, parent: type[object]) -> bool:
+    return isinstance(hint, type) and issubclass(cast("type[object]", hint), parent)
+
+
+def _ambiguous(hint: Hint) -> WiringError:
     return WiringError(f"rename='camel' cannot tell the members of {hint} apart. Wrap each in a class of its own.")
 
 
@@ -202,10 +215,10 @@ def _fields(cls: type) -> list[Field]:
     return [Field(name, name, name, hint) for name, hint in hints.items()]
 
 
-def _bare(hint: Any, names: dict[Any, Any]) -> Any:
+def _bare(hint: Hint, names: dict[Any, Hint]) -> Hint:
     """A hint without what JSON does not show: Annotated, Final, Required, NewType, aliases, bound type variables."""
     while True:
-        origin = typing.get_origin(hint)
+        origin = _origin(hint)
         if origin in (typing.Annotated, typing.Final, typing.Required, typing.NotRequired):
             hint = typing.get_args(hint)[0]
         elif hasattr(hint, "__supertype__"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from eventseam.contracts.fields import field_names, kind_of
 
@@ -43,6 +43,7 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
     if kind_of(type(value)):
         yield from ((f".{name}", getattr(value, name, None)) for name in field_names(type(value)))
     elif isinstance(value, Mapping):
-        yield from (("[...]", part) for part in value.values())
+        entries = cast("Mapping[object, object]", value)
+        yield from (("[...]", part) for entry in entries.items() for part in entry)
     elif isinstance(value, Collection) and not isinstance(value, str | bytes | bytearray | memoryview):
-        yield from ((f"[{at}]", part) for at, part in enumerate(value))
+        yield from ((f"[{at}]", part) for at, part in enumerate(cast("Collection[object]", value)))

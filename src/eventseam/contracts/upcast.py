@@ -5,11 +5,13 @@ Chains are followed by the registry. A chain only rises, so it always ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from eventseam.contracts.message import declared_type
 from eventseam.errors import WiringError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 A = TypeVar("A")
 B = TypeVar("B")
