@@ -18,7 +18,7 @@ PINNED = Path(__file__).with_name("public_names.txt")
 # Users who need none of it pay for none of it.
 HEAVY = (
     "aiohttp", "argparse", "attr", "attrs", "cloudevents", "concurrent.futures.process", "http.server", "hypothesis",
-    "pydantic", "pydantic_core", "pytest", "rich", "sqlalchemy", "typing_extensions", "unittest", "urllib.request",
+    "pydantic", "pydantic_core", "pytest", "rich", "sqlalchemy", "unittest", "urllib.request",
 )  # fmt: skip
 
 
