@@ -12,7 +12,8 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("src", "Makefile", "pyproject.toml", "tests/__init__.py", "tests/tidy.py", "tests/test_tidy.py")
+LOCKS = ("requirements.lock", "requirements-bench.lock", "requirements-run.lock")
+COPIED = ("src", "Makefile", "pyproject.toml", *LOCKS, "tests/__init__.py", "tests/tidy.py", "tests/test_tidy.py")
 
 
 class Planted(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -103,6 +104,14 @@ def test_every_feature_that_exists_is_held_to_the_import_contracts():
     adapters = packages & {"transports", "storage", "observe"}
     assert wanted <= {name.removeprefix("eventseam.") for name in features["source_modules"]}
     assert adapters <= {name.removeprefix("eventseam.") for name in features["forbidden_modules"]}
+
+
+@pytest.mark.parametrize("group, lock", [("dev", ""), ("bench", "-bench"), ("build", "-run")])
+def test_every_dependency_is_locked_with_a_hash(group, lock):
+    config = tomllib.loads(text_of("pyproject.toml"))
+    asked = config["project"]["dependencies"] + [d for d in config["dependency-groups"][group] if isinstance(d, str)]
+    locked = re.findall(r"^([\w.-]+)==\S+.*\\\n +--hash=sha256:", text_of(f"requirements{lock}.lock"), re.MULTILINE)
+    assert set() == {re.match(r"[\w.-]+", name)[0] for name in asked} - set(locked)
 
 
 # ---------------------------------------------------------------- each rule bites
