@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from eventseam.contracts.envelope import Envelope
-from eventseam.contracts.message import MessageType
+from eventseam.contracts.message import MessageType, message_type
 from eventseam.delivery.circuit import Circuit
 from eventseam.delivery.policy import Retry
 from eventseam.ports.sql import Sql
@@ -36,6 +36,22 @@ class Outgoing:
     key: str
     body: bytes
     details: str | None = None
+
+    @property
+    def wire(self) -> str:
+        """Its name on the wire."""
+        return self.type.wire
+
+    @property
+    def channel(self) -> str:
+        """The name of its channel."""
+        return self.type.channel.name
+
+
+def outgoing(message: object, known: MessageType[Any] | None = None) -> Outgoing:
+    """A message as it will be appended, encoded now. Raises ContractError if it does not fit its declared type."""
+    known = known or message_type(type(message))
+    return Outgoing(known, known.key_of(message), known.encode(message), known.details_of(message))
 
 
 @dataclass(frozen=True, slots=True)

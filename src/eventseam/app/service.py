@@ -1,0 +1,192 @@
+"""A service: its handlers, its tables and its dependencies. Declaring it does no I/O and touches no other service.
+
+Mistakes that one service can see are refused where they are declared; those between services when an App is made of
+them (`app.wiring`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
+
+from eventseam.app.declare import (
+    SERVICE_NAME,
+    Declaration,
+    Declared,
+    Kind,
+    Options,
+    Policies,
+    declaration,
+    types_of,
+)
+from eventseam.app.decorators import D, Handle, HandleTx, M, On, OnBatch, OnTx
+from eventseam.app.handlers import Bench
+from eventseam.errors import WiringError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from eventseam.clock import Seams
+    from eventseam.contracts.message import MessageType
+    from eventseam.contracts.registry import Registry
+    from eventseam.delivery.handler import Handler, Mode
+
+M2 = TypeVar("M2")
+M3 = TypeVar("M3")
+
+THREADS_LIMIT = 1_000
+
+
+class Service(Generic[D]):
+    """A bounded context: one name, one set of tables, one consumer of every channel that its handlers listen to.
+
+    `deps` is called once at start; what its context manager yields is `ctx.deps` of every handler, and it is closed
+    after the last handler ended. `tables` is SQL that may run at every start (`CREATE TABLE IF NOT EXISTS …`).
+    `threads_max` bounds how many `def` handlers run at once. Raises WiringError for a name that is not
+    `[a-z][a-z0-9_-]{0,62}`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        deps: Callable[[], AbstractAsyncContextManager[D]] | None = None,
+        tables: str = "",
+        threads_max: int = 8,
+    ) -> None:
+        """Declare the service."""
+        if not SERVICE_NAME.fullmatch(name):
+            raise WiringError(
+                f"Service({name!r}): a name is a small letter, then at most 62 small letters, digits, _ or -. "
+                "It becomes part of table rows, topics and consumer groups."
+            )
+        if not 1 <= threads_max <= THREADS_LIMIT:
+            raise WiringError(f"Service({name!r}): threads_max={threads_max} must be within 1 and {THREADS_LIMIT}.")
+        self.name = name
+        self.deps_factory = deps
+        self.tables = tables
+        self.threads_max = threads_max
+        self._declarations: list[Declaration] = []
+
+    @property
+    def declarations(self) -> tuple[Declaration, ...]:
+        """Every handler, in the order of the code."""
+        return tuple(self._declarations)
+
+    def message_types(self) -> tuple[MessageType[Any], ...]:
+        """Every type that a handler takes, once, in the order of the code."""
+        return tuple(dict.fromkeys(known for each in self._declarations for known in each.types))
+
+    def handle(self, command: type[M], /, **policies: Unpack[Policies]) -> Handle[M, D]:
+        """The one handler of a command. What it returns is the caller's answer, once its record is committed."""
+        return Handle(self._adder(("handle", "command", "record"), (command,), Options(**policies)))
+
+    def handle_tx(self, command: type[M], /, **policies: Unpack[Policies]) -> HandleTx[M, D]:
+        """The one handler of a command, in a transaction of its own: it may read and lock before it decides."""
+        return HandleTx(self._adder(("handle_tx", "command", "tx"), (command,), Options(**policies)))
+
+    @overload
+    def on(self, event: type[M], /, *, inline: bool = False, **policies: Unpack[Policies]) -> On[M, D]: ...
+    @overload
+    def on(
+        self, event: type[M], second: type[M2], /, *, inline: bool = False, **policies: Unpack[Policies]
+    ) -> On[M | M2, D]: ...
+    @overload
+    def on(
+        self,
+        event: type[M],
+        second: type[M2],
+        third: type[M3],
+        /,
+        *,
+        inline: bool = False,
+        **policies: Unpack[Policies],
+    ) -> On[M | M2 | M3, D]: ...
+    @overload
+    def on(self, *events: type[Any], inline: bool = False, **policies: Unpack[Policies]) -> On[Any, D]: ...
+    def on(self, *events: type[Any], inline: bool = False, **policies: Unpack[Policies]) -> On[Any, D]:
+        """A handler of events. Checkers compare up to three types with the function; from four on, any passes.
+
+        `inline=True`, for events of an internal channel: it runs inside the record of the handler that published, in
+        the same transaction and under that handler's policies. A `def` then runs where its publisher runs.
+        """
+        if inline:
+            self._check_inline(events, policies)
+        return On(self._adder(("on", "event", "record"), events, Options(**policies), inline=inline))
+
+    @overload
+    def on_tx(self, event: type[M], /, **policies: Unpack[Policies]) -> OnTx[M, D]: ...
+    @overload
+    def on_tx(self, event: type[M], second: type[M2], /, **policies: Unpack[Policies]) -> OnTx[M | M2, D]: ...
+    @overload
+    def on_tx(
+        self, event: type[M], second: type[M2], third: type[M3], /, **policies: Unpack[Policies]
+    ) -> OnTx[M | M2 | M3, D]: ...
+    @overload
+    def on_tx(self, *events: type[Any], **policies: Unpack[Policies]) -> OnTx[Any, D]: ...
+    def on_tx(self, *events: type[Any], **policies: Unpack[Policies]) -> OnTx[Any, D]:
+        """A handler of events in a transaction of its own, one per message: it may read and lock."""
+        return OnTx(self._adder(("on_tx", "event", "tx"), events, Options(**policies)))
+
+    def on_batch(
+        self,
+        event: type[M],
+        /,
+        *,
+        max: int = 500,  # noqa: A002 - reads as English at the call
+        **policies: Unpack[Policies],
+    ) -> OnBatch[M, D]:
+        """A handler of up to `max` events at once, of different keys or of one, each key's in order.
+
+        The batch succeeds or fails as one.
+        """
+        return OnBatch(self._adder(("on_batch", "event", "batch"), (event,), Options(**policies, batch_max=max)))
+
+    def build(self, registry: Registry, seams: Seams, deps: D) -> tuple[Handler, ...]:
+        """The handlers as the engine runs them. Raises WiringError. `Bench` gives more of it, for an App."""
+        return Bench(self, seams, deps).handlers(registry)
+
+    def _adder(
+        self,
+        form: tuple[str, Kind, Mode],
+        classes: tuple[type[Any], ...],
+        options: Options,
+        *,
+        inline: bool = False,
+    ) -> Callable[[Callable[..., Any]], None]:
+        verb, kind, mode = form
+        types = types_of(classes, kind, f"{self.name}.{verb}")
+        declared = Declared(self.name, verb, kind, mode, types, options, inline)
+
+        def add(function: Callable[..., Any]) -> None:
+            self._add(declaration(declared, function))
+
+        return add
+
+    def _add(self, new: Declaration) -> None:
+        for old in self._declarations:
+            if old.name == new.name:
+                raise WiringError(
+                    f"Service {self.name!r} has two handlers named {new.name!r}: {old.place} and {new.place}. "
+                    'Rename one, or pass name="..." to its decorator.'
+                )
+            if new.kind == "command" and set(old.types) & set(new.types):
+                raise WiringError(
+                    f"{new.types[0].wire} has two handlers: {old.place} and {new.place}. "
+                    "A command goes to exactly one: remove one, or publish an event."
+                )
+        self._declarations.append(new)
+
+    def _check_inline(self, events: tuple[type[Any], ...], policies: Policies) -> None:
+        for known in types_of(events, "event", f"{self.name}.on"):
+            if not known.channel.internal:
+                raise WiringError(
+                    f"{self.name}.on({known.cls.__name__}, inline=True): channel {known.channel.name!r} is public. "
+                    "Declare Channel(internal=True), or leave inline out."
+                )
+        unused = sorted(policies.keys() - {"name"})
+        if unused:
+            raise WiringError(
+                f"{self.name}.on({events[0].__name__}, inline=True): {', '.join(unused)} cannot be kept, because an "
+                "inline handler runs within its publisher's attempt. Set it on the publishing handler."
+            )
