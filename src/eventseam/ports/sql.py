@@ -70,6 +70,13 @@ class Store(Protocol):
         """How many fixed partitions by key the journal is read in (1 where one process writes at a time)."""
         ...
 
+    async def migrate(self, tables: Sequence[str] = ()) -> None:
+        """Bring the schema up to date and run the services' own `tables` scripts, all in one transaction.
+
+        Raises StorageError for a database of a newer version of Eventseam.
+        """
+        ...
+
     async def read(self, operation: Operation[T]) -> T:
         """Run an operation that only reads, on one snapshot. Raises StorageUnavailable."""
         ...

@@ -1,0 +1,222 @@
+"""The app: services, wired to a database and to each other. The composition root.
+
+It starts nothing when it is made, keeps no global state, and may be made again after it ended. Wiring errors are raised
+when it is made or started, never once per message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any, TypeVar, overload
+
+from eventseam.app.decorators import AsyncCommandHandler, BlockingCommandHandler
+from eventseam.app.describe import described
+from eventseam.app.handlers import Bench
+from eventseam.app.room import EngineRoom, open_room
+from eventseam.app.runners import finish
+from eventseam.app.service import Service
+from eventseam.app.settings import Settings
+from eventseam.app.tx import Tx
+from eventseam.app.wiring import check_services
+from eventseam.clock import Seams
+from eventseam.contracts.envelope import Envelope
+from eventseam.contracts.registry import Registry
+from eventseam.delivery.handler import Outgoing, outgoing
+from eventseam.errors import EventseamError, WiringError
+from eventseam.journal.append import Origin, append, rows_for, timestamp, trace_of
+from eventseam.journal.look import trim
+from eventseam.ports.probe import Probe
+from eventseam.ports.transport import Received
+
+M = TypeVar("M")
+R = TypeVar("R")
+D = TypeVar("D")
+
+_SWEEP_EVERY_SECONDS = 60.0
+_SWEEP_ROWS = 1_000
+_LOOK_AGAIN_SECONDS = 0.01
+
+
+class App:
+    """Services that run together. One process may run all of them, or `only` some; they meet in the journal.
+
+    Raises WiringError for what does not fit together. `settings` default to the EVENTSEAM_* variables.
+    """
+
+    def __init__(
+        self, *services: Service[Any], settings: Settings | None = None, seams: Seams | None = None, probe: Probe | None = None
+    ) -> None:
+        """Wire the services; nothing is opened before `running`."""
+        if not services:
+            raise WiringError("App() has no services. Pass at least one: App(orders)")
+        check_services(services)
+        self.services = services
+        self.settings = settings or Settings.from_env()
+        self.seams = seams or Seams()
+        self.probe = probe
+        self.registry = Registry(_types(services))
+        self._room: EngineRoom | None = None
+
+    @asynccontextmanager
+    async def running(self, only: Iterable[str] | None = None) -> AsyncIterator[App]:
+        """Run the engine inside the block; at its end stop gracefully: finish what runs, settle nothing unfinished.
+
+        Raises SettingsError, StorageError, WiringError at start. An error of the engine itself ends the block.
+        """
+        if self._room is not None:
+            raise EventseamError("this app is running already. Make another App for a second engine")
+        async with AsyncExitStack() as stack:
+            room = await open_room(self, self._chosen(only), stack)
+            self._room = room
+            stack.callback(self._forget)
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(each) for each in (room.committer.run(), self._sweep(room))]
+                engines = [group.create_task(engine.run()) for engine in room.engines.values()]
+                try:
+                    yield self
+                finally:
+                    await self._stop(room, engines)
+                    for task in tasks:
+                        task.cancel()
+
+    def lifespan(self, web_app: object = None) -> Any:  # noqa: ANN401, ARG002 - the signature that ASGI frameworks ask for
+        """`FastAPI(lifespan=shop.lifespan)`: the engine runs inside the web process."""
+        return self.running()
+
+    async def run(self, only: Iterable[str] | None = None) -> None:
+        """Run until cancelled, then stop gracefully."""
+        async with self.running(only):
+            await asyncio.get_running_loop().create_future()
+
+    @overload
+    async def call(self, handler: AsyncCommandHandler[M, R], command: M) -> R: ...
+    @overload
+    async def call(self, handler: BlockingCommandHandler[M, R], command: M) -> R: ...
+    async def call(self, handler: Callable[..., Any], command: Any) -> Any:
+        """Run a command now and return its handler's answer: committed when this returns; events follow.
+
+        Raises what the handler raises (nothing is retried), Refused, LaneParked, Overloaded, OutcomeUnknown.
+        """
+        room = self._started()
+        service, name = self._handler_of(handler)
+        made = outgoing(command)
+        engine = room.engines.get(service)
+        if engine is None:
+            raise WiringError(f"{service} does not run in this process. Add it to only=, or send the command instead")
+        return await engine.call(name, self._called(made))
+
+    async def publish(self, service: Service[Any], *messages: object) -> list[str]:
+        """Append events (or commands) in one transaction of its own; their ids. Waits for limits, or raises Overloaded."""
+        room = self._started()
+        made = [outgoing(message) for message in messages]
+        await room.limits.demand(each.channel for each in made)
+        rows = rows_for(made, Origin(service.name), self.seams, timestamp(self.seams.clock.now()))
+        await room.store.write(lambda sql: append(sql, rows))
+        room.hint.give()
+        return [str(row[5]) for row in rows]
+
+    @asynccontextmanager
+    async def transaction(self, service: Service[D]) -> AsyncIterator[Tx[D]]:
+        """One transaction for code that is no handler: its writes and what it publishes commit together, or not at all."""
+        room = self._started()
+        bench: Bench[D] = room.benches[service.name]
+        async with room.store.transaction() as sql:
+            tx, notes = bench.transaction(sql)
+            yield tx
+            record = await finish(notes)
+            await room.limits.demand(each.channel for each in record.messages)
+            rows = rows_for(record.messages, Origin(service.name), self.seams, timestamp(self.seams.clock.now()))
+            await append(sql, rows)
+        room.hint.give()
+
+    async def wait_idle(self, timeout_seconds: float = 30.0) -> None:
+        """Return when everything published so far is handled, or dead or waiting behind something dead.
+
+        Raises TimeoutError after `timeout_seconds`.
+        """
+        room = self._started()
+        async with asyncio.timeout(timeout_seconds):
+            while not await room.is_idle():
+                await self.seams.clock.sleep(_LOOK_AGAIN_SECONDS)
+
+    def describe(self) -> dict[str, Any]:
+        """What is wired, as plain data without secrets: services, handlers, messages, policies, settings."""
+        return described(self.services, self.settings, self.registry)
+
+    def _called(self, made: Outgoing) -> Received:
+        message_id = self.seams.ids.new()
+        envelope = Envelope(
+            id=message_id, type=made.wire, source="call", channel=made.channel, key=made.key, time=self.seams.clock.now(),
+            correlation_id=message_id, trace=trace_of(message_id), details=made.details,
+        )  # fmt: skip
+        return Received(0, envelope, made.body)
+
+    def _chosen(self, only: Iterable[str] | None) -> Sequence[Service[Any]]:
+        names = None if only is None else set(only)
+        if names is None:
+            return self.services
+        unknown = sorted(names - {service.name for service in self.services})
+        if unknown or not names:
+            known = ", ".join(service.name for service in self.services)
+            raise WiringError(f"only={unknown}: no such service. The app has: {known}")
+        return [service for service in self.services if service.name in names]
+
+    def _handler_of(self, function: Callable[..., Any]) -> tuple[str, str]:
+        for service in self.services:
+            for each in service.declarations:
+                if each.function is function:
+                    if each.kind != "command":
+                        raise WiringError(f"{each.place} handles events. call() takes the handler of a command")
+                    return service.name, each.name
+        raise WiringError(f"{getattr(function, '__qualname__', function)} is no handler of this app's services")
+
+    def _started(self) -> EngineRoom:
+        if self._room is None:
+            raise EventseamError("the app is not running. Write: async with app.running(): …")
+        return self._room
+
+    def _forget(self) -> None:
+        self._room = None
+
+    async def _stop(self, room: EngineRoom, engines: Sequence[asyncio.Task[None]]) -> None:
+        """Finish what runs within the grace period; then end the engines, which gives up their ownership."""
+        try:
+            async with asyncio.timeout(self.settings.grace_seconds):
+                await _together(engine.stop() for engine in room.engines.values())
+                await room.committer.wait_idle()
+        except TimeoutError:
+            pass
+        finally:
+            for task in engines:
+                task.cancel()
+            await asyncio.wait(engines)
+
+    async def _sweep(self, room: EngineRoom) -> None:
+        """Keep the journal and the inbox within their retention, a thousand rows at a time."""
+        clock, settings = self.seams.clock, self.settings
+        while True:
+            now = clock.now()
+            journal = timestamp(now - timedelta(hours=settings.journal_hours))
+            inbox = timestamp(now - timedelta(hours=settings.inbox_hours))
+            dropped = _SWEEP_ROWS
+            while dropped == _SWEEP_ROWS:
+                dropped = await room.store.write(
+                    lambda sql: trim(sql, journal_before=journal, inbox_before=inbox, rows_max=_SWEEP_ROWS)  # noqa: B023
+                )
+            await clock.sleep(_SWEEP_EVERY_SECONDS)
+
+
+def _types(services: Iterable[Service[Any]]) -> list[Any]:
+    """All types of all channels that a handler listens to: what is declared there is known, handled or not."""
+    return [kind for service in services for known in service.message_types() for kind in known.channel.types]
+
+
+async def _together(operations: Iterable[Coroutine[Any, Any, None]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for operation in operations:
+            group.create_task(operation)
+
+

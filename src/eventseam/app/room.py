@@ -1,0 +1,117 @@
+"""The engine room of a running app: its store, committer, engines and limits, opened in order and closed in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eventseam.app.handlers import Bench
+from eventseam.app.stores import open_store
+from eventseam.app.wiring import check_deps, foreign_channels
+from eventseam.delivery.circuit import Circuit
+from eventseam.delivery.committer import Committer, Surroundings
+from eventseam.delivery.engine import Engine, Staff
+from eventseam.delivery.handler import Handler
+from eventseam.delivery.item import Done, Item
+from eventseam.delivery.options import UNROUTED, EngineOptions
+from eventseam.delivery.policy import Retry
+from eventseam.journal.limits import Limits
+from eventseam.journal.source import Hint, JournalSource
+from eventseam.ports.sql import Sql, Store
+
+if TYPE_CHECKING:
+    from eventseam.app.app import App
+    from eventseam.app.service import Service
+
+_UNROUTED_TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRoom:
+    """What runs while an app runs."""
+
+    store: Store
+    committer: Committer
+    hint: Hint
+    limits: Limits
+    engines: Mapping[str, Engine]
+    benches: Mapping[str, Bench[Any]]
+
+    async def is_idle(self) -> bool:
+        """Whether every engine has finished everything, and nothing is to be tried again."""
+
+        async def look(sql: Sql) -> tuple[int, int]:
+            return (await sql.rows("head"))[0][0], (await sql.rows("retrying_rows"))[0][0]
+
+        head, retrying = await self.store.read(look)
+        return not retrying and self.committer.is_idle and all(each.is_idle(head) for each in self.engines.values())
+
+    async def throttle(self, item: Item) -> None:
+        """Slow a handler that publishes on a channel beyond its limit; never stop it, since it may be what drains it."""
+        if type(item.outcome) is Done:
+            for channel in sorted({message.channel for message in item.outcome.record.messages}):
+                await self.limits.wait(channel)
+
+
+async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExitStack) -> EngineRoom:
+    """Open everything that `services` of `app` need; `stack` closes it. Raises SettingsError, StorageError, WiringError."""
+    store = open_store(app.settings, app.seams)
+    stack.push_async_callback(store.close)
+    await store.migrate([service.tables for service in services if service.tables])
+    hint = Hint()
+    around = Surroundings(store, app.seams, app.probe, hint.give, app.settings.batch_max)
+    committer = Committer(around)
+    limits = Limits(store, app.seams.clock, _limits(app), lambda channel: _readers(app, channel))
+    benches: dict[str, Bench[Any]] = {}
+    engines: dict[str, Engine] = {}
+    room = EngineRoom(store, committer, hint, limits, engines, benches)
+    known = frozenset(known.wire for known in app.registry.types)
+    for service in services:
+        deps = await stack.enter_async_context(service.deps_factory()) if service.deps_factory else None
+        check_deps(service, deps)
+        bench = Bench(service, app.seams, deps, foreign_channels(app.services, service))
+        staff = Staff((*bench.handlers(app.registry), unrouted(service.name, app)), known)
+        engine = Engine(staff, JournalSource(store, hint), committer, around, _options(app, service))
+        if _limits(app):
+            engine.throttle(room.throttle)
+        benches[service.name], engines[service.name] = bench, engine
+    return room
+
+
+def unrouted(service: str, app: App) -> Handler:
+    """The handler of messages that nothing in the app knows: it cannot decode them, so they become dead letters."""
+    return Handler(
+        service=service,
+        name=UNROUTED,
+        mode="record",
+        takes={},
+        decode=app.registry.decode,
+        retry=Retry(),
+        circuit=Circuit(),
+        timeout_seconds=_UNROUTED_TIMEOUT_SECONDS,
+        run_blocking=lambda _: None,  # type: ignore[arg-type,return-value]  # never runs: decoding has failed before
+    )
+
+
+def _options(app: App, service: Service[Any]) -> EngineOptions:
+    settings = app.settings
+    return EngineOptions(
+        lease_seconds=settings.lease_seconds,
+        in_flight_max=settings.in_flight_max,
+        workers=settings.workers,
+        threads_max=service.threads_max,
+        parked_lanes_max=settings.parked_lanes_max,
+        grace_seconds=settings.grace_seconds,
+    )
+
+
+def _limits(app: App) -> dict[str, Any]:
+    channels = {known.channel.name: known.channel.limit for known in app.registry.types}
+    return {name: limit for name, limit in channels.items() if limit is not None}
+
+
+def _readers(app: App, channel: str) -> set[str]:
+    """The services that listen to a channel."""
+    return {each.name for each in app.services if any(known.channel.name == channel for known in each.message_types())}

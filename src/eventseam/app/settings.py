@@ -1,0 +1,137 @@
+"""Settings: where the database is and how large everything may grow; from code or from EVENTSEAM_* variables.
+
+Secrets are `Secret`s: they never appear in a repr, a log, an error or `describe()`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from eventseam.errors import SettingsError
+
+PREFIX = "EVENTSEAM_"
+MASK = "***"
+
+
+class Secret:
+    """A text that shows itself only to whoever calls `reveal()`. Two secrets of one text are equal."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        """Keep `text`."""
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself. Do not print it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        """The text with everything secret masked."""
+        return f"Secret({redact(self._text)!r})"
+
+    def __str__(self) -> str:
+        """The text with everything secret masked."""
+        return redact(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both hold the same text."""
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        """Equal secrets have equal hashes."""
+        return hash(self._text)
+
+
+def redact(url: str) -> str:
+    """A URL without its password, query and fragment; any other text as it is masked whole."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return MASK
+    if not parts.scheme:
+        return MASK
+    place = parts.hostname or ""
+    if port is not None:
+        place = f"{place}:{port}"
+    if parts.username is not None or parts.password is not None:
+        place = f"{parts.username or ''}:{MASK}@{place}"
+    shown = urlunsplit((parts.scheme, place, parts.path, MASK if parts.query else "", ""))
+    return shown if place else shown.replace(f"{parts.scheme}:/", f"{parts.scheme}:///", 1) if ":///" not in shown else shown
+
+
+def _secret(text: str | Secret) -> Secret:
+    return text if isinstance(text, Secret) else Secret(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that may differ between a laptop and production. Raises SettingsError for what cannot be used.
+
+    `durability="normal"` is twice as fast and may lose the last commits at power loss (never at a crash).
+    """
+
+    database: str | Secret = field(default_factory=lambda: Secret("sqlite:///eventseam.db"))
+    transport: str | Secret = field(default_factory=lambda: Secret("journal:"))
+    durability: Literal["full", "normal"] = "full"
+    lease_seconds: float = 10.0
+    grace_seconds: float = 10.0
+    in_flight_max: int = 1_000
+    batch_max: int = 500
+    workers: int = 32
+    parked_lanes_max: int = 100_000
+    inbox_hours: float = 24.0
+    journal_hours: float = 168.0
+
+    def __post_init__(self) -> None:
+        """Mask the URLs and check the numbers."""
+        object.__setattr__(self, "database", _secret(self.database))
+        object.__setattr__(self, "transport", _secret(self.transport))
+        if not self.transport_url.startswith("journal:"):
+            message = f"transport {redact(self.transport_url)!r} is not available: this version delivers through the journal"
+            raise SettingsError(f"{message}. Leave EVENTSEAM_TRANSPORT out, or set it to journal:")
+        if self.durability not in ("full", "normal"):
+            raise SettingsError(f"durability is {self.durability!r}; write full or normal")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, int | float) and value <= 0:
+                raise SettingsError(f"{each.name} is {value}; it must be greater than 0")
+
+    @property
+    def database_url(self) -> str:
+        """The database URL, revealed."""
+        return _secret(self.database).reveal()
+
+    @property
+    def transport_url(self) -> str:
+        """The transport URL, revealed."""
+        return _secret(self.transport).reveal()
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, base: Settings | None = None) -> Settings:
+        """`base` (or the defaults) with what EVENTSEAM_* variables say; an unknown one is an error, not a silence."""
+        found: dict[str, object] = {}
+        known = {each.name for each in fields(cls)}
+        for variable, text in (os.environ if environ is None else environ).items():
+            if not variable.startswith(PREFIX) or variable.startswith(f"{PREFIX}TEST_") or variable == f"{PREFIX}OLIST":
+                continue
+            name = variable[len(PREFIX) :].lower()
+            if name not in known:
+                raise SettingsError(f"{variable} is no setting. Known: {', '.join(PREFIX + n.upper() for n in sorted(known))}")
+            found[name] = _parsed(variable, text, getattr(base or cls(), name))
+        return replace(base or cls(), **found)  # type: ignore[arg-type]
+
+
+def _parsed(variable: str, text: str, default: object) -> object:
+    """A variable's text as the type of its default. Raises SettingsError."""
+    if isinstance(default, int | float):
+        try:
+            return type(default)(text)
+        except ValueError as error:
+            raise SettingsError(f"{variable} is {text!r}; it must be a number like {default}") from error
+    return text

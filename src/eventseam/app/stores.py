@@ -1,0 +1,19 @@
+"""From a database URL to a store: the one place that knows which drivers there are."""
+
+from __future__ import annotations
+
+from eventseam.app.settings import Settings, redact
+from eventseam.clock import Seams
+from eventseam.errors import SettingsError
+from eventseam.ports.sql import Store
+
+
+def open_store(settings: Settings, seams: Seams) -> Store:
+    """The store that the settings name; its file is opened with the first operation. Raises SettingsError."""
+    url = settings.database_url
+    if url.startswith("sqlite:"):
+        from eventseam.storage.sqlite import SqliteOptions, SqliteStore, path_of
+
+        return SqliteStore(path_of(url), seams, SqliteOptions(durability=settings.durability))
+    scheme = redact(url).partition(":")[0] or "?"
+    raise SettingsError(f"no driver for a {scheme!r} database. Write EVENTSEAM_DATABASE=sqlite:///shop.db")

@@ -1,0 +1,121 @@
+"""The apply: everything that a batch of outcomes does to the database, in one transaction, written once for all drivers.
+
+Order matters: the fence first (zero rows = another owner), the inbox next (what it knows is dropped), then unsettled
+rows, the recorded writes merged by lane heads, and the journal last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from eventseam.clock import Seams
+from eventseam.delivery.item import Done, Item
+from eventseam.delivery.merge import merged
+from eventseam.delivery.unsettled import park, postpone, settle
+from eventseam.errors import Fenced
+from eventseam.journal.append import append, origin_of, rows_for, timestamp
+from eventseam.ports.sql import Sql
+
+
+class Fence(NamedTuple):
+    """A position that moves in the apply, if its row still has revision `rev`."""
+
+    done: int
+    beyond: Sequence[int]
+    reader: str
+    slot: int
+    rev: int
+
+
+async def pass_fences(sql: Sql, fences: Iterable[Fence], seams: Seams) -> None:
+    """Move every position. Raises Fenced, naming the reader, when another owner has taken over."""
+    seams.at("pre-position")
+    for fence in fences:
+        beyond = msgspec.json.encode(fence.beyond).decode()
+        if await sql.changed("fence", fence.done, beyond, fence.reader, fence.slot, fence.rev) != 1:
+            raise Fenced(fence.reader)
+    seams.at("post-position")
+
+
+async def apply(sql: Sql, leaders: Sequence[Item], fences: Sequence[Fence], seams: Seams) -> int:
+    """Apply the outcomes of `leaders` (and of the batches they lead); how many messages were published.
+
+    Each item's `result` says what was found. Raises Fenced, TornBatch, or the error of a recorded write.
+    """
+    now = seams.clock.now()
+    await pass_fences(sql, fences, seams)
+    await claim_inbox(sql, leaders, timestamp(now))
+    await settle_rows(sql, leaders, now.timestamp())
+    applied = [item for item in leaders if item.result == "applied" and type(item.outcome) is Done]
+    seams.at("pre-settle")
+    for statement, args in merged(item.outcome.record.writes for item in applied):  # type: ignore[union-attr]
+        await sql.many(statement, args)
+    seams.at("post-settle")
+    return await publish(sql, applied, seams, timestamp(now))
+
+
+async def publish(sql: Sql, applied: Iterable[Item], seams: Seams, created_at: str) -> int:
+    """Append what the records of `applied` publish; how many messages that was."""
+    rows: list[tuple[object, ...]] = []
+    for item in applied:
+        messages = item.outcome.record.messages  # type: ignore[union-attr]
+        if messages:
+            rows += rows_for(messages, origin_of(item.handler.service, item.received.envelope), seams, created_at)
+    if rows:
+        seams.at("pre-publish")
+        await append(sql, rows)
+        seams.at("post-publish")
+    return len(rows)
+
+
+async def claim_inbox(sql: Sql, leaders: Sequence[Item], at: str) -> None:
+    """Mark every new message as taken; what the inbox knows already gets the result "duplicate".
+
+    A batch of which the inbox knows a part raises TornBatch: its record cannot be cut.
+    """
+    groups: dict[tuple[str, str], list[Item]] = {}
+    for leader in leaders:
+        for item in (leader, *leader.others) if leader.others else (leader,):
+            item.result = "applied"
+            if item.row is None:
+                groups.setdefault((item.handler.service, item.handler.name), []).append(item)
+    for (service, handler), items in groups.items():
+        ids = msgspec.json.encode([item.received.envelope.id for item in items]).decode()
+        rows = await sql.rows("claim_inbox", ids, service, handler, at)
+        if len(rows) != len(items):
+            _mark_duplicates(items, {row[0] for row in rows})
+    for leader in leaders:
+        if leader.others and len({item.result for item in (leader, *leader.others)}) > 1:
+            raise TornBatch
+
+
+def _mark_duplicates(items: Iterable[Item], fresh: set[str]) -> None:
+    """The first item of each fresh id keeps "applied": one batch may hold the same message twice."""
+    for item in items:
+        if item.received.envelope.id in fresh:
+            fresh.discard(item.received.envelope.id)
+        else:
+            item.result = "duplicate"
+
+
+async def settle_rows(sql: Sql, leaders: Iterable[Item], now: float) -> None:
+    """Add, change and drop unsettled rows. A row that somebody else has settled gives the result "gone"."""
+    for leader in leaders:
+        for item in (leader, *leader.others) if leader.others else (leader,):
+            outcome = item.outcome
+            if item.result != "applied" or outcome is None:
+                continue
+            if item.row is None:
+                if type(outcome) is not Done:
+                    await park(sql, item, outcome, now)  # type: ignore[arg-type]
+                continue
+            kept = await (settle(sql, item, now) if type(outcome) is Done else postpone(sql, item, outcome, now))  # type: ignore[arg-type]
+            if not kept:
+                item.result = "gone"
+
+
+class TornBatch(Exception):  # noqa: N818 - a signal inside the engine
+    """The inbox knows a part of a batch: its messages must be handled one by one."""

@@ -1,0 +1,363 @@
+"""Attempts: long-lived workers that run handlers, time them out, and turn what happened into outcomes.
+
+A handler is called once per attempt, whatever its neighbours do. What it raises is its message's own affair: never a
+reason for another message to wait, unless the whole handler is in trouble (its circuit).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from eventseam.delivery.apply import Fence, TornBatch, claim_inbox, pass_fences, publish, settle_rows
+from eventseam.delivery.circuit import CLOSED, CircuitState
+from eventseam.delivery.committer import Committer, Surroundings
+from eventseam.delivery.handler import Handler, Incoming, Record, outgoing
+from eventseam.delivery.item import Cause, Done, Item, Parked, cause_of
+from eventseam.delivery.lanes import Lanes, Ready
+from eventseam.delivery.options import UNROUTED, EngineOptions
+from eventseam.delivery.policy import Dead, next_step
+from eventseam.errors import (
+    ContractError, Fenced, HandlerTimeout, NotYet, OutcomeUnknown, Refused, StorageUnavailable, Undecodable,
+)  # fmt: skip
+from eventseam.journal.append import timestamp
+from eventseam.ports.probe import CircuitChanged, HandlerFailed, Observation
+from eventseam.ports.sql import Sql, run_sync
+from eventseam.threads import Threads
+
+_NEVER = float("inf")
+_SLICE_SECONDS = 0.005
+_NOT_COUNTED = (ContractError, NotYet)
+
+
+class _Worker:
+    """A worker task and the deadline of what it runs."""
+
+    __slots__ = ("deadline", "items", "task", "timed_out")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
+        self.deadline = _NEVER
+        self.timed_out = False
+        self.items: Sequence[Item] = ()
+
+
+class Attempts:
+    """The workers and circuits of one service."""
+
+    def __init__(
+        self, handlers: Sequence[Handler], lanes: Lanes, committer: Committer, around: Surroundings, options: EngineOptions
+    ) -> None:
+        """Wire the workers; `workers` yields what is to be run."""
+        self._handlers = handlers
+        self._lanes = lanes
+        self._committer = committer
+        self._around = around
+        self._options = options
+        self._circuits: dict[str, CircuitState] = {handler.name: CLOSED for handler in handlers}
+        self._workers: list[_Worker] = []
+        self._threads = Threads(f"eventseam-{handlers[0].service}", options.threads_max)
+        self._before_offer: Callable[[Item], Awaitable[None]] | None = None
+        self.running = 0
+
+    def workers(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """One coroutine per worker, and the watchdog that times handlers out."""
+        for handler in self._handlers:
+            for _ in range(self._count(handler)):
+                yield self._work(handler)
+        shortest = min(handler.timeout_seconds for handler in self._handlers)
+        yield self._watch(min(0.5, max(0.02, shortest / 20)))
+
+    def throttle(self, before_offer: Callable[[Item], Awaitable[None]]) -> None:
+        """Await `before_offer` for each item whose record publishes: the place where limits slow a handler."""
+        self._before_offer = before_offer
+
+    def close(self) -> None:
+        """End the idle threads."""
+        self._threads.close()
+
+    def admits(self, handler: str, limit: int) -> int:
+        """How many retries of a handler may run now: none while its circuit is open, one as a probe."""
+        circuit = self._circuits[handler]
+        if circuit.state == "closed":
+            return limit
+        return 1 if circuit.may_probe(self._around.seams.clock.monotonic()) else 0
+
+    def probe_in(self, handler: str) -> float:
+        """Seconds until a handler's circuit may be probed, between 5 ms and half a second."""
+        return min(0.5, max(0.005, self._circuits[handler].probe_at - self._around.seams.clock.monotonic()))
+
+    def prepare(self, item: Item) -> None:
+        """A retry is on its way: if the circuit is open, it is the probe."""
+        circuit = self._circuits[item.handler.name]
+        if circuit.state == "open":
+            self._set_circuit(item.handler, circuit.when_probed())
+
+    # --- workers --------------------------------------------------------------------------------------------------
+
+    def _count(self, handler: Handler) -> int:
+        if handler.mode == "batch" or handler.mode == "tx":
+            return 1
+        return self._options.workers if handler.run is not None else self._options.threads_max
+
+    async def _work(self, handler: Handler) -> None:
+        worker = _Worker(asyncio.current_task())  # type: ignore[arg-type]
+        self._workers.append(worker)
+        ready, clock = self._lanes.ready[handler.name], self._around.seams.clock
+        attempt = self._attempt_tx if handler.mode == "tx" else self._attempt
+        slice_ends = clock.monotonic() + _SLICE_SECONDS
+        while True:
+            if not ready.items:
+                slice_ends = 0.0
+            item = await ready.get()
+            items = self._gather(handler, item, ready)
+            if items:
+                self.running += 1
+                try:
+                    await attempt(worker, items)
+                finally:
+                    self.running -= 1
+            now = clock.monotonic()
+            if now > slice_ends:  # leave the loop to others every few milliseconds
+                if slice_ends:
+                    await asyncio.sleep(0)
+                slice_ends = now + _SLICE_SECONDS
+
+    def _gather(self, handler: Handler, first: Item, ready: Ready) -> list[Item]:
+        """What one attempt takes: one item, or for a batch handler all that is ready and may run together."""
+        items = [first]
+        if handler.mode == "batch" and first.together and first.row is None and first.answer is None:
+            for item in ready.more(handler.batch_max - 1):
+                if item.together and item.row is None and item.answer is None:
+                    items.append(item)
+                else:
+                    ready.put(item)
+        return [item for item in items if (item.shift is None or item.shift.on) and self._admitted(item)]
+
+    def _admitted(self, item: Item) -> bool:
+        """Whether an item may run; with an open circuit it is held back without burning an attempt."""
+        circuit = self._circuits[item.handler.name]
+        if circuit is CLOSED or circuit.state == "closed" or item.row is not None or item.answer is not None:
+            return True
+        if circuit.may_probe(self._around.seams.clock.monotonic()):
+            self._set_circuit(item.handler, circuit.when_probed())
+            return True
+        now = self._around.seams.clock.now().timestamp()
+        cause = Cause("CircuitOpen", f"{item.handler.name} is paused: {circuit.error}", "")
+        item.home.park(item, Parked("retrying", item.attempts, now, cause))
+        return False
+
+    async def _attempt(self, worker: _Worker, items: Sequence[Item]) -> None:
+        """Run a handler outside any transaction; offer what it recorded."""
+        try:
+            items, incoming = self._decoded(items)
+            if not items:
+                return
+            record = await self._timed(worker, items, self._run(items[0].handler, incoming))
+        except Refused as refused:
+            record = Record(messages=[outgoing(refused.event)])
+            record.answer = refused
+        except _Unfinished as unfinished:
+            return self._failed_together(items, unfinished.error)
+        await self._succeeded(items[0])
+        for item in items:
+            item.outcome = Done(record)
+        leader = items[0]
+        leader.others = tuple(items[1:])
+        if record.messages and self._before_offer is not None:
+            await self._before_offer(leader)
+        self._committer.offer(leader)
+
+    def _run(self, handler: Handler, incoming: Sequence[Incoming]) -> Coroutine[Any, Any, Record]:
+        if handler.run is not None:
+            return handler.run(incoming)  # type: ignore[return-value]
+        return self._threads.hurry(partial(handler.run_blocking, incoming))  # type: ignore[arg-type]
+
+    async def _timed(self, worker: _Worker, items: Sequence[Item], run: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401
+        """Await a handler under its time-out. Raises Refused, or _Unfinished with what the handler raised."""
+        timeout = items[0].handler.timeout_seconds
+        worker.items = items
+        worker.deadline = self._around.seams.clock.monotonic() + timeout
+        try:
+            return await run
+        except Refused:
+            raise
+        except asyncio.CancelledError as error:
+            if worker.timed_out:
+                worker.task.uncancel()
+                late = HandlerTimeout(f"{items[0].handler.name} ran longer than its timeout_seconds={timeout:g}")
+                raise _Unfinished(late) from None
+            if worker.task.cancelling():
+                raise
+            raise _Unfinished(error) from None
+        except (Exception, SystemExit) as error:
+            raise _Unfinished(error) from None
+        finally:
+            worker.deadline = _NEVER
+            worker.timed_out = False
+
+    def _decoded(self, items: Sequence[Item]) -> tuple[Sequence[Item], list[Incoming]]:
+        """Decode each message in its declared type; one that cannot be decoded fails alone."""
+        good: list[Item] = []
+        incoming: list[Incoming] = []
+        for item in items:
+            received, handler = item.received, item.handler
+            try:
+                if received.problem is not None:
+                    raise Undecodable(received.problem)
+                message = handler.decode(received.envelope.type, received.body)
+            except Exception as error:  # noqa: BLE001 - an upcaster is user code; its failure is the message's
+                self.failed(item, error)
+                continue
+            good.append(item)
+            incoming.append(Incoming(message, received.envelope, item.attempts + 1, partial(getattr, item, "stopping")))
+        return good, incoming
+
+    async def _watch(self, pause: float) -> None:
+        """Cancel what runs beyond its deadline."""
+        clock = self._around.seams.clock
+        while True:
+            await clock.sleep(pause)
+            now = clock.monotonic()
+            for worker in self._workers:
+                if now > worker.deadline and not worker.timed_out:
+                    worker.timed_out = True
+                    for item in worker.items:
+                        item.stopping = True
+                    worker.task.cancel()
+
+    # --- transactions ---------------------------------------------------------------------------------------------
+
+    async def _attempt_tx(self, worker: _Worker, items: Sequence[Item]) -> None:
+        """Run a handler inside its own transaction: fence and inbox before it, what it publishes after it."""
+        items, incoming = self._decoded(items)
+        if not items:
+            return
+        item = items[0]
+        body = partial(self._transact, worker, item, incoming)
+        try:
+            await self._committer.exclusively(item, body)
+        except Refused as refused:
+            item.outcome = Done(Record(messages=[outgoing(refused.event)], answer=refused))
+            self._committer.offer(item)
+        except _Unfinished as unfinished:
+            if isinstance(unfinished.error, Fenced | OutcomeUnknown) and item.shift is not None:
+                item.shift.end()
+            elif isinstance(unfinished.error, StorageUnavailable):
+                await self._around.seams.clock.sleep(0.1)
+                self._lanes.ready[item.handler.name].put(item)
+            else:
+                self.failed(item, unfinished.error)  # type: ignore[arg-type]
+        else:
+            await self._succeeded(item)
+
+    async def _transact(self, worker: _Worker, item: Item, incoming: Sequence[Incoming], fences: Sequence[Fence]) -> int:
+        handler = item.handler
+        item.outcome = Done(Record())
+        if handler.run_tx is not None:
+            return await self._timed(worker, (item,), self._awaited(item, incoming, fences))
+        body = partial(self._blocked, item, incoming, fences)
+        return await self._timed(worker, (item,), self._around.store.blocking(body))
+
+    async def _awaited(self, item: Item, incoming: Sequence[Incoming], fences: Sequence[Fence]) -> int:
+        async with self._around.store.transaction() as sql:
+            if not await self._before_handler(sql, item, fences):
+                return 0
+            item.outcome = Done(await item.handler.run_tx(incoming, sql))  # type: ignore[misc]
+            return await self._after_handler(sql, item)
+
+    def _blocked(self, item: Item, incoming: Sequence[Incoming], fences: Sequence[Fence], sql: Sql) -> int:
+        if not run_sync(self._before_handler(sql, item, fences)):
+            return 0
+        item.outcome = Done(item.handler.run_blocking_tx(incoming, sql))  # type: ignore[misc]
+        return run_sync(self._after_handler(sql, item))
+
+    async def _before_handler(self, sql: Sql, item: Item, fences: Sequence[Fence]) -> bool:
+        now = self._around.seams.clock.now()
+        await pass_fences(sql, fences, self._around.seams)
+        await claim_inbox(sql, (item,), timestamp(now))
+        await settle_rows(sql, (item,), now.timestamp())
+        return item.result == "applied"
+
+    async def _after_handler(self, sql: Sql, item: Item) -> int:
+        return await publish(sql, (item,), self._around.seams, timestamp(self._around.seams.clock.now()))
+
+    # --- what became of it ----------------------------------------------------------------------------------------
+
+    async def _succeeded(self, item: Item) -> None:
+        handler = item.handler
+        before = self._circuits[handler.name]
+        if before is CLOSED:
+            return
+        self._circuits[handler.name] = CLOSED
+        if before.state == "closed":
+            return
+        self._tell(CircuitChanged(handler.service, handler.name, "closed", ""))
+        now = self._around.seams.clock.now().timestamp()
+        await self._around.store.write(lambda sql: sql.changed("release_handler", handler.service, handler.name, now))
+
+    def _failed_together(self, items: Sequence[Item], error: BaseException) -> None:
+        """A batch fails as one: its messages run again one by one, so that only the guilty one pays."""
+        if len(items) == 1:
+            return self.failed(items[0], error)
+        for item in items:
+            item.together = False
+            item.others = ()
+            self._lanes.ready[item.handler.name].put(item)
+
+    def failed(self, item: Item, error: BaseException) -> None:
+        """An attempt failed, or its record could not be applied: decide what happens to the message."""
+        if item.others or isinstance(error, TornBatch):
+            return self._failed_together((item, *item.others), error)
+        if item.answer is not None:
+            if not item.answer.done():
+                item.answer.set_exception(error)
+            return self._lanes.release(item.lane)
+        if item.handler.name == UNROUTED and item.row is not None:
+            known = item.home.handlers_of(item.received.envelope.type)
+            if known:
+                return item.home.park(item, Parked("rerouted", 0, 0.0, to=known))
+        item.home.park(item, self._parked(item, error))
+        return None
+
+    def _parked(self, item: Item, error: BaseException) -> Parked:
+        clock, handler = self._around.seams.clock, item.handler
+        now, before = clock.now().timestamp(), self._circuits[handler.name]
+        if not isinstance(error, _NOT_COUNTED):
+            after = before.after_failure(handler.circuit, item.lane[1], type(error).__name__, clock.monotonic())
+            self._set_circuit(handler, after)
+            if before.state != "closed":
+                self._tell_failed(item, error, "circuit", after.pause_seconds)
+                return Parked("retrying", item.attempts, now, cause_of(error))
+        waited = now - item.since if item.since else 0.0
+        chance = self._around.seams.random.random()
+        step = next_step(handler.retry, error, attempts=item.attempts, waited_seconds=waited, chance=chance)
+        if isinstance(step, Dead):
+            self._tell_failed(item, error, "dead", 0.0)
+            return Parked("dead", step.attempts, now, cause_of(error))
+        self._tell_failed(item, error, "retrying", step.seconds)
+        return Parked("retrying", step.attempts, now + step.seconds, cause_of(error))
+
+    def _set_circuit(self, handler: Handler, state: CircuitState) -> None:
+        before = self._circuits[handler.name]
+        self._circuits[handler.name] = state
+        if before.state != state.state:
+            self._tell(CircuitChanged(handler.service, handler.name, state.state, state.error))
+
+    def _tell_failed(self, item: Item, error: BaseException, step: Any, seconds: float) -> None:  # noqa: ANN401
+        envelope, handler = item.received.envelope, item.handler
+        text = f"{type(error).__name__}: {error}"
+        ids = (envelope.key, envelope.id, envelope.correlation_id)
+        self._tell(HandlerFailed(handler.service, handler.name, *ids, item.attempts + 1, text, step, seconds))
+
+    def _tell(self, observation: Observation) -> None:
+        if self._around.probe is not None:
+            self._around.probe.observe(observation)
+
+
+class _Unfinished(Exception):  # noqa: N818 - carries a handler's error past our own handlers of errors
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error

@@ -1,0 +1,219 @@
+"""The committer: applies whatever is ready, in one transaction of at most `batch_max` records; no window timer.
+
+One per database. An error of a recorded write is isolated by applying halves again: no handler is called twice. Trouble of
+the database itself is waited out with everything kept. A lost fence drops what its owner had, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from eventseam.clock import Seams
+from eventseam.delivery.apply import Fence, apply, pass_fences
+from eventseam.delivery.item import Done, Item, Parked
+from eventseam.delivery.shift import Shift, Slot
+from eventseam.errors import Fenced, OutcomeUnknown, StorageUnavailable
+from eventseam.ports.probe import Applied, Probe, StorageTrouble
+from eventseam.ports.sql import Sql, Store
+
+Positions = dict[tuple[Shift, int], list[int]]
+_PAUSE_FIRST_SECONDS = 0.05
+_PAUSE_MAX_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the engine's parts share: the database, the seams, who is told, and how to wake the tails."""
+
+    store: Store
+    seams: Seams
+    probe: Probe | None
+    wake: Callable[[], None]
+    batch_max: int = 500
+
+
+class Committer:
+    """Items come in through `offer`; their homes are told when they are committed."""
+
+    def __init__(self, around: Surroundings) -> None:
+        """Begin with nothing to do; `run` does the work."""
+        self._around = around
+        self._queue: deque[Item] = deque()
+        self._work = asyncio.Event()
+        self._gate = asyncio.Lock()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def offer(self, item: Item) -> None:
+        """Take an item whose outcome is decided. The order of offers is the order of application."""
+        self._queue.append(item)
+        self._idle.clear()
+        self._work.set()
+
+    async def run(self) -> None:
+        """Apply until cancelled."""
+        while True:
+            await self._work.wait()
+            batch = self._take()
+            if batch:
+                async with self._gate:
+                    await self._apply(batch)
+            if not self._queue:
+                self._work.clear()
+                self._idle.set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is waiting and nothing is being applied."""
+        return self._idle.is_set()
+
+    async def wait_idle(self) -> None:
+        """Return when nothing is waiting and nothing is being applied."""
+        await self._idle.wait()
+
+    async def exclusively(self, item: Item, body: Callable[[Sequence[Fence]], Awaitable[int]]) -> None:
+        """Run `body` (an apply of its own, for `item` alone) between two batches, then report the item.
+
+        `body` returns how many messages it published. Nothing happens if the item's owner is no more.
+        """
+        async with self._gate:
+            if item.shift is not None and not item.shift.on:
+                return
+            positions = _positions((item,))
+            began = self._around.seams.clock.monotonic()
+            published = await body(_fences(positions))
+            self._finish((item,), positions, published, began)
+
+    async def save(self, shift: Shift) -> None:
+        """Write positions that moved without an apply (past messages that nobody here handles)."""
+        async with self._gate:
+            moved = {(shift, number): [] for number, slot in shift.slots.items() if slot.saved != slot.window.done}
+            if moved and shift.on:
+                positions: Positions = dict(moved)
+                try:
+                    await self._around.store.write(lambda sql: pass_fences(sql, _fences(positions), self._around.seams))
+                except (Fenced, OutcomeUnknown):
+                    shift.end()
+                else:
+                    self._committed((), positions)
+
+    def _take(self) -> list[Item]:
+        """Up to `batch_max` items; those of an owner that is no more are dropped."""
+        queue, batch, left = self._queue, [], self._around.batch_max
+        while queue and left > 0:
+            item = queue.popleft()
+            left -= 1 + len(item.others)
+            if item.shift is None or item.shift.on:
+                batch.append(item)
+        return batch
+
+    async def _apply(self, batch: Sequence[Item]) -> None:
+        pause = _PAUSE_FIRST_SECONDS
+        while batch:
+            try:
+                await self._write(batch)
+            except Fenced as fenced:
+                _drop(batch, reader=str(fenced))
+            except OutcomeUnknown:
+                _drop(batch)
+            except StorageUnavailable as error:
+                self._tell(StorageTrouble(str(error), pause))
+                await self._around.seams.clock.sleep(pause)
+                pause = min(pause * 2, _PAUSE_MAX_SECONDS)
+            except Exception as error:  # noqa: BLE001 - whatever a recorded write can raise is its message's own failure
+                await self._isolate(batch, error)
+                return
+            else:
+                return
+            batch = [item for item in batch if item.shift is None or item.shift.on]
+
+    async def _isolate(self, batch: Sequence[Item], error: Exception) -> None:
+        """Halve until the item that cannot be applied stands alone; it gets another outcome from its home."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._apply(batch[:middle])
+            await self._apply([item for item in batch[middle:] if item.shift is None or item.shift.on])
+            return
+        item = batch[0]
+        if type(item.outcome) is Parked:
+            raise error  # not the handler's doing: a fault of ours must not be retried for ever
+        item.home.unapplied(item, error)
+
+    async def _write(self, batch: Sequence[Item]) -> None:
+        around = self._around
+        positions = _positions(batch)
+        fences = _fences(positions)
+        began = around.seams.clock.monotonic()
+
+        async def operation(sql: Sql) -> int:
+            return await apply(sql, batch, fences, around.seams)
+
+        self._finish(batch, positions, await around.store.write(operation), began)
+
+    def _finish(self, batch: Sequence[Item], positions: Positions, published: int, began: float) -> None:
+        self._committed(batch, positions)
+        if published:
+            self._around.wake()
+        if self._around.probe is not None:
+            self._report(batch, published, self._around.seams.clock.monotonic() - began)
+
+    def _committed(self, batch: Sequence[Item], positions: Positions) -> None:
+        for (shift, number), finished in positions.items():
+            slot = shift.slots[number]
+            slot.window.advance(finished)
+            slot.rev += 1
+            slot.saved = slot.window.done
+        for leader in batch:
+            for item in (leader, *leader.others) if leader.others else (leader,):
+                item.home.settled(item)
+
+    def _report(self, batch: Sequence[Item], published: int, seconds: float) -> None:
+        services: dict[str, list[Item]] = {}
+        for leader in batch:
+            services.setdefault(leader.handler.service, []).extend((leader, *leader.others))
+        for service, items in services.items():
+            parked = [item.outcome.state for item in items if type(item.outcome) is Parked]
+            handled = sum(type(item.outcome) is Done and item.result == "applied" for item in items)
+            duplicates = sum(item.result == "duplicate" for item in items)
+            retrying, dead = parked.count("retrying"), parked.count("dead")
+            self._tell(Applied(service, handled, duplicates, retrying, dead, published, seconds))
+            published = 0
+
+    def _tell(self, observation: Applied | StorageTrouble) -> None:
+        if self._around.probe is not None:
+            self._around.probe.observe(observation)
+
+
+def _positions(batch: Iterable[Item]) -> Positions:
+    """The positions that each owned slot finishes with this batch; a retry finishes none, yet must pass the fence."""
+    found: Positions = {}
+    for leader in batch:
+        for item in (leader, *leader.others) if leader.others else (leader,):
+            if item.shift is not None:
+                finished = found.setdefault((item.shift, item.slot), [])
+                if item.from_source:
+                    finished.append(item.received.position)
+    return found
+
+
+def _fences(positions: Positions) -> list[Fence]:
+    return [_fence(shift, number, shift.slots[number], finished) for (shift, number), finished in positions.items()]
+
+
+def _fence(shift: Shift, number: int, slot: Slot, finished: list[int]) -> Fence:
+    done, beyond = slot.window.after(finished)
+    return Fence(done, beyond, shift.reader, number, slot.rev)
+
+
+def _drop(batch: Iterable[Item], reader: str | None = None) -> None:
+    """Nothing of these owners was applied, or nobody knows: whoever owns their slots now loads what is true."""
+    for item in batch:
+        if item.shift is not None and reader in (None, item.shift.reader):
+            item.shift.end()
+        elif item.shift is None and reader is None and item.answer is not None and not item.answer.done():
+            item.answer.set_exception(OutcomeUnknown("the commit's reply was lost: read before you call again"))
+
+

@@ -1,0 +1,346 @@
+"""The engine of one service: owns its source's slots, reads, routes to lanes, runs handlers, and tends what is unsettled.
+
+It decides nothing that lasts: outcomes go to the committer, which applies them. Ownership is a shift; losing it drops
+everything in memory, since the truth is in the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from eventseam.delivery.attempts import Attempts
+from eventseam.delivery.committer import Committer, Surroundings
+from eventseam.delivery.handler import Handler
+from eventseam.delivery.item import Done, Item, Lane, Parked
+from eventseam.delivery.lanes import Lanes
+from eventseam.delivery.options import UNROUTED, EngineOptions
+from eventseam.delivery.ownership import Ownership
+from eventseam.delivery.shift import Shift
+from eventseam.delivery.unsettled import retried
+from eventseam.errors import LaneParked, Refused, StorageUnavailable
+from eventseam.ports.probe import IntakeChanged
+from eventseam.ports.sql import Row, Sql
+from eventseam.ports.transport import LogSource, Received
+
+_POLL_FIRST_SECONDS = 0.005
+_POLL_MAX_SECONDS = 0.1
+_TEND_MAX_SECONDS = 0.5
+_CLOCK_JUMP_SECONDS = 86_400.0
+
+
+class Staff(NamedTuple):
+    """The handlers of one service, UNROUTED among them, and all names on the wire that the app knows."""
+
+    handlers: Sequence[Handler]
+    known: frozenset[str]
+
+
+class Engine:
+    """Runs the handlers of one service. `run` does everything; the rest is for the app that owns it."""
+
+    def __init__(self, staff: Staff, source: LogSource, committer: Committer, around: Surroundings, options: EngineOptions) -> None:
+        """Wire an engine; nothing starts before `run`."""
+        handlers, known = staff
+        self.service = handlers[0].service
+        self._handlers = {handler.name: handler for handler in handlers}
+        self._routes = _routes(handlers)
+        self._channels = sorted({kind.channel.name for handler in handlers for kind in handler.takes.values()})
+        self._source = source
+        self._committer = committer
+        self._around = around
+        self._options = options
+        self._known = known
+        self._lanes = Lanes(list(self._handlers))
+        self._ownership = Ownership(self.service, source.slots, around, options.lease_seconds)
+        self._attempts = Attempts(handlers, self._lanes, committer, around, options)
+        self._room = asyncio.Event()
+        self._due = asyncio.Event()
+        self._stopping = False
+        self._paused = False
+        self._calling: Counter[Lane] = Counter()
+        self.shift: Shift | None = None
+
+    async def run(self) -> None:
+        """Own, read, handle, tend, until cancelled; then finish or drop what runs, and give up ownership."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for worker in self._attempts.workers():
+                    group.create_task(worker)
+                group.create_task(self._own())
+                group.create_task(self._tend())
+        finally:
+            await self._leave()
+
+    def throttle(self, before_offer: Callable[[Item], Awaitable[None]]) -> None:
+        """Await `before_offer` for each item whose record publishes: the place where limits slow a handler."""
+        self._attempts.throttle(before_offer)
+
+    async def stop(self) -> None:
+        """Take nothing new and wait up to the grace period for what runs. Cancel `run` afterwards."""
+        self._stopping = True
+        clock = self._around.seams.clock
+        ends = clock.monotonic() + self._options.grace_seconds
+        while self._attempts.running and clock.monotonic() < ends:
+            await clock.sleep(0.01)
+
+    async def call(self, handler: str, received: Received) -> object:
+        """Run one command now, in its lane, and return its answer once it is committed.
+
+        Raises what the handler raises (nothing is retried), or LaneParked.
+        """
+        item = Item(self, self._handlers[handler], received, None)
+        if self.shift is not None and item.lane in self.shift.parked:
+            message = f"{self.service}.{handler} has an unsettled message of key {item.lane[1]!r}. See: eventseam dlq list"
+            raise LaneParked(message)
+        item.answer = asyncio.get_running_loop().create_future()
+        self._calling[item.lane] += 1
+        self._lanes.offer(item)
+        try:
+            answer = await item.answer
+            if isinstance(answer, Refused):
+                raise answer
+            return answer
+        finally:
+            self._calling[item.lane] -= 1
+            self._calling += Counter()  # drops the lanes that are back at zero
+
+    def is_idle(self, head: int) -> bool:
+        """Whether everything up to position `head` is finished, and nothing is due for another try."""
+        shift = self.shift
+        if shift is None or not shift.on:
+            return False
+        return not shift.claimed and all(slot.window.done >= head and not len(slot.window) for slot in shift.slots.values())
+
+    # --- ownership and intake -------------------------------------------------------------------------------------
+
+    async def _own(self) -> None:
+        """Take the source's slots whenever they are free, and read them for as long as they are ours."""
+        while True:
+            self.shift = await self._ownership.take()
+            self._due.set()
+            await self._read(self.shift)
+            self._lanes.clear(self._calling)
+            self._ownership.lost()
+
+    async def _read(self, shift: Shift) -> None:
+        """Read all slots of a shift until it ends."""
+        if not self._channels:
+            return await self._ownership.keep(shift)
+        async with asyncio.TaskGroup() as group:
+            readers = [group.create_task(self._read_slot(shift, number)) for number in shift.slots]
+            await self._ownership.keep(shift)
+            for reader in readers:
+                reader.cancel()
+
+    async def _read_slot(self, shift: Shift, number: int) -> None:
+        window, pause = shift.slots[number].window, _POLL_FIRST_SECONDS
+        while shift.on:
+            room = min(self._options.page_max, self._options.in_flight_max - len(window))
+            if self._stopping or room <= 0 or not self._has_room(shift):
+                await self._wait_for_room()
+                continue
+            try:
+                page = await self._source.fetch(number, window.scanned, self._channels, room)
+            except StorageUnavailable:
+                await self._around.seams.clock.sleep(_POLL_MAX_SECONDS)
+                continue
+            for received in page.messages:
+                self._admit(shift, number, received)
+            window.scanned = max(window.scanned, page.scanned)
+            if not len(window):
+                window.done = window.scanned
+            if page.messages:
+                pause = _POLL_FIRST_SECONDS
+                await asyncio.sleep(0)
+            else:
+                await self._source.wait(pause)
+                pause = min(pause * 1.5, _POLL_MAX_SECONDS)
+
+    def _has_room(self, shift: Shift) -> bool:
+        """Whether the bound on parked lanes lets more in; a change is told once."""
+        full = len(shift.parked) >= self._options.parked_lanes_max
+        if full != self._paused and self._around.probe is not None:
+            self._around.probe.observe(IntakeChanged(self.service, full, "parked_lanes_max"))
+        self._paused = full
+        return not full
+
+    async def _wait_for_room(self) -> None:
+        self._room.clear()
+        try:
+            async with asyncio.timeout(_POLL_MAX_SECONDS):
+                await self._room.wait()
+        except TimeoutError:
+            return
+
+    def _admit(self, shift: Shift, number: int, received: Received) -> None:
+        """Route one message to the lanes of its handlers, or past those that wait behind an unsettled one."""
+        wire = received.envelope.type
+        handlers = self._routes.get(wire)
+        if handlers is None:
+            if wire in self._known:
+                return
+            handlers = (self._handlers[UNROUTED],)
+        if not shift.slots[number].window.admit(received.position, len(handlers)):
+            return
+        for handler in handlers:
+            item = Item(self, handler, received, shift)
+            item.slot = number
+            if item.lane in shift.parked:
+                self._let_wait(shift, item)
+            else:
+                self._lanes.offer(item)
+
+    def _let_wait(self, shift: Shift, item: Item) -> None:
+        item.outcome = Parked("waiting", 0, self._around.seams.clock.now().timestamp())
+        shift.parked[item.lane] += 1
+        self._committer.offer(item)
+
+    # --- what attempts report -------------------------------------------------------------------------------------
+
+    def park(self, item: Item, parked: Parked) -> None:
+        """An attempt did not succeed: the message goes to `unsettled`, and what is behind it in its lane follows."""
+        item.outcome = parked
+        shift = item.shift
+        if shift is None:
+            return
+        if item.row is None:
+            shift.parked[item.lane] = shift.parked.get(item.lane, 0) + 1
+        self._committer.offer(item)
+        if item.row is None:
+            for waiting in self._lanes.drain(item.lane):
+                if waiting.answer is not None:
+                    waiting.answer.set_exception(LaneParked(f"{self.service}.{item.lane[0]}: key {item.lane[1]!r} waits"))
+                elif waiting.shift is shift:
+                    self._let_wait(shift, waiting)
+
+    def settled(self, item: Item) -> None:
+        """See delivery.item.Home."""
+        self._room.set()
+        if item.answer is not None:
+            if not item.answer.done():
+                item.answer.set_result(item.outcome.record.answer if type(item.outcome) is Done else None)
+            self._lanes.release(item.lane)
+            return
+        shift = item.shift
+        if shift is None or shift is not self.shift:
+            return
+        if item.row is not None:
+            self._settled_retry(shift, item)
+        elif type(item.outcome) is Done:
+            self._lanes.release(item.lane)
+        else:
+            shift.parked[item.lane] -= 1
+            self._due.set()
+            if item.result == "duplicate" and not shift.parked[item.lane]:
+                shift.recheck.add(item.lane)
+
+    def _settled_retry(self, shift: Shift, item: Item) -> None:
+        shift.claimed.discard(item.row)  # type: ignore[arg-type]
+        if type(item.outcome) is Parked:
+            for handler in item.outcome.to:
+                shift.parked.setdefault((handler, item.lane[1]), 0)
+        if item.result == "gone":
+            shift.recheck.add(item.lane)
+        elif item.lane_is_free and not shift.parked.get(item.lane):
+            shift.parked.pop(item.lane, None)
+        self._due.set()
+
+    def handlers_of(self, wire: str) -> tuple[str, ...]:
+        """The handlers that take a type, by its name on the wire."""
+        return tuple(handler.name for handler in self._routes.get(wire, ()))
+
+    def unapplied(self, item: Item, error: Exception) -> None:
+        """See delivery.item.Home."""
+        self._attempts.failed(item, error)
+
+    # --- what is unsettled ----------------------------------------------------------------------------------------
+
+    async def _tend(self) -> None:
+        """Bring back heads whose time has come; save a position that moved without an apply."""
+        clock = self._around.seams.clock
+        saved_at = clock.monotonic()
+        while True:
+            pause = _TEND_MAX_SECONDS
+            try:
+                if self.shift is not None and self.shift.on and not self._stopping:
+                    pause = await self._bring_back(self.shift)
+                    if clock.monotonic() - saved_at > self._options.save_position_seconds:
+                        saved_at = clock.monotonic()
+                        await self._committer.save(self.shift)
+            except StorageUnavailable:
+                pause = _TEND_MAX_SECONDS
+            try:
+                async with asyncio.timeout(pause):
+                    await self._due.wait()
+            except TimeoutError:
+                continue
+            self._due.clear()
+
+    async def _bring_back(self, shift: Shift) -> float:
+        """Offer every due head to its lane; the seconds until the next look."""
+        for lane in list(shift.recheck):
+            shift.recheck.discard(lane)
+            await self._recheck(shift, lane)
+        pause = _TEND_MAX_SECONDS
+        for name in sorted({lane[0] for lane in shift.parked}):
+            pause = min(pause, await self._bring_back_handler(shift, name))
+        return max(pause, 0.005)
+
+    async def _bring_back_handler(self, shift: Shift, name: str) -> float:
+        handler = self._handlers.get(name)
+        if handler is None:  # rows of a handler that this code does not have: they wait for a version that has it
+            return _TEND_MAX_SECONDS
+        limit = self._attempts.admits(name, self._options.due_max - len(shift.claimed))
+        if limit <= 0:
+            return self._attempts.probe_in(name)
+        now = self._around.seams.clock.now().timestamp()
+
+        async def due(sql: Sql) -> tuple[Sequence[Row], float | None]:
+            ask = limit + len(shift.claimed)
+            rows = await sql.rows("due", self.service, name, now, now + _CLOCK_JUMP_SECONDS, ask)
+            return rows, (await sql.rows("next_due", self.service, name, now))[0][0]
+
+        self._around.seams.at("pre-timer")
+        rows, following = await self._around.store.read(due)
+        for row in [row for row in rows if row["id"] not in shift.claimed][:limit]:
+            self._retry(shift, handler, row)
+        self._around.seams.at("post-timer")
+        return _TEND_MAX_SECONDS if following is None else min(_TEND_MAX_SECONDS, following - now)
+
+    def _retry(self, shift: Shift, handler: Handler, row: Row) -> None:
+        shift.claimed.add(row["id"])
+        item = Item(self, handler, retried(row), shift)
+        item.row, item.attempts, item.since = row["id"], row["attempts"], row["since"]
+        item.slot = min(shift.slots)
+        shift.parked.setdefault(item.lane, 0)
+        self._attempts.prepare(item)
+        self._lanes.ready[handler.name].put(item)
+
+    async def _recheck(self, shift: Shift, lane: tuple[str, str]) -> None:
+        """Free a lane whose rows are all gone."""
+
+        async def rows(sql: Sql) -> bool:
+            return bool(await sql.rows("lane_rows", self.service, *lane))
+
+        if not await self._around.store.read(rows) and not shift.parked.get(lane, 0):
+            shift.parked.pop(lane, None)
+
+    async def _leave(self) -> None:
+        """Forget what runs and release ownership, so that the next owner need not wait for the lease to end."""
+        if self.shift is not None:
+            self.shift.end()
+        await self._ownership.release()
+        self._attempts.close()
+
+
+def _routes(handlers: Sequence[Handler]) -> dict[str, tuple[Handler, ...]]:
+    routes: dict[str, tuple[Handler, ...]] = {}
+    for handler in handlers:
+        for wire in handler.takes:
+            routes[wire] = (*routes.get(wire, ()), handler)
+    return routes
+
+

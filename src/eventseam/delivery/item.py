@@ -1,0 +1,118 @@
+"""One message on its way through one handler, and what became of it."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from eventseam.delivery.handler import Handler, Record
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from eventseam.delivery.shift import Shift
+    from eventseam.ports.transport import Received
+
+Lane = tuple[str, str]
+"""Handler name and key: the only unit of order and of concurrency."""
+
+Result = Literal["", "applied", "duplicate", "gone"]
+"""What the apply found: done, absorbed by the inbox, or settled by somebody else meanwhile."""
+
+_TEXT_MAX = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why an attempt failed, as text that is safe to store."""
+
+    error_class: str
+    message: str
+    trace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The handler returned: its record is to be applied."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The message becomes, or stays, an unsettled row."""
+
+    state: Literal["retrying", "waiting", "dead", "rerouted"]
+    attempts: int
+    next_at: float
+    cause: Cause | None = None
+    to: tuple[str, ...] = ()
+
+
+class Home(Protocol):
+    """Where an item comes from and where it is reported when it is committed, or can never be."""
+
+    def settled(self, item: Item) -> None:
+        """The item's outcome is committed; `item.result` says what the apply found."""
+        ...
+
+    def handlers_of(self, wire: str) -> tuple[str, ...]:
+        """The handlers there that take a type, by its name on the wire."""
+        ...
+
+    def park(self, item: Item, parked: Parked) -> None:
+        """An attempt did not succeed: the item becomes, or stays, unsettled."""
+        ...
+
+    def unapplied(self, item: Item, error: Exception) -> None:
+        """The item's record cannot be applied: give it another outcome."""
+        ...
+
+
+class Item:
+    """A message for one handler. `row` is its unsettled row, if it comes from there; `answer` is a caller that waits.
+
+    `together` says whether it may run in a batch; one that failed with others runs alone.
+    """
+
+    __slots__ = (
+        "answer", "attempts", "handler", "home", "lane", "lane_is_free", "others", "outcome", "received", "result", "row",
+        "shift", "since", "slot", "stopping", "together",
+    )  # fmt: skip
+
+    def __init__(self, home: Home, handler: Handler, received: Received, shift: Shift | None) -> None:
+        """A fresh item from a source (or from a caller, when there is no shift)."""
+        self.home = home
+        self.handler = handler
+        self.received = received
+        self.shift = shift
+        self.lane: Lane = (handler.name, received.envelope.key)
+        self.slot = 0
+        self.row: int | None = None
+        self.attempts = 0
+        self.since = 0.0
+        self.answer: asyncio.Future[Any] | None = None
+        self.others: tuple[Item, ...] = ()
+        self.outcome: Done | Parked | None = None
+        self.result: Result = ""
+        self.lane_is_free = False
+        self.stopping = False
+        self.together = True
+
+    @property
+    def from_source(self) -> bool:
+        """Whether its position counts: it is neither a retry nor a call."""
+        return self.row is None and self.answer is None
+
+
+def cause_of(error: BaseException) -> Cause:
+    """The class, message and innermost frames of an error, cut to a size that a row may have."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    place = "".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} in {frame.name}\n" for frame in frames)
+    return Cause(type(error).__name__, _text(str(error)), _text(place))
+
+
+def _text(text: str) -> str:
+    """Text that every database takes: no lone surrogates, no NUL, bounded."""
+    return text[:_TEXT_MAX].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

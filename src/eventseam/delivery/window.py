@@ -1,0 +1,69 @@
+"""What a reader has in flight on one slot, and the position that follows from it. Pure.
+
+A position is a low water (`done`: everything up to it is finished) and the positions finished beyond it. It is exact
+even without an inbox; the low water alone would repeat what finished out of order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+
+class Window:
+    """Positions under way: each is admitted once, with the number of handlers that must finish it."""
+
+    __slots__ = ("_finished", "_open", "done", "scanned")
+
+    def __init__(self, done: int, beyond: Iterable[int]) -> None:
+        """Resume after `done`, with `beyond` finished already."""
+        self.done = done
+        self.scanned = done
+        self._finished = set(beyond)
+        self._open: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        """How many positions are in flight, those finished beyond the low water included."""
+        return len(self._open)
+
+    def admit(self, position: int, handlers: int) -> bool:
+        """Take a position in flight, in rising order; False if it was finished before a restart."""
+        if position in self._finished:
+            self._open[position] = 0
+            return False
+        self._open[position] = handlers
+        return True
+
+    def after(self, finished: Iterable[int]) -> tuple[int, list[int]]:
+        """Low water and beyond, as they would be after one handler more has finished each of `finished`."""
+        counts = Counter(finished)
+        whole = {position for position, count in counts.items() if self._open.get(position) == count}
+        gone = self._finished | whole if self._finished else whole
+        low = self.done
+        for position in self._open:
+            if position not in gone:
+                break
+            low = position
+        else:
+            return self.scanned, []
+        return low, sorted(position for position in gone if position > low)
+
+    def advance(self, finished: Iterable[int]) -> None:
+        """What `after` foretold has been committed."""
+        for position in finished:
+            left = self._open[position] - 1
+            self._open[position] = left
+            if left == 0:
+                self._finished.add(position)
+        for position in list(self._leading()):
+            del self._open[position]
+            self._finished.discard(position)
+            self.done = position
+        if not self._open:
+            self.done = self.scanned
+
+    def _leading(self) -> Iterable[int]:
+        for position in self._open:
+            if position not in self._finished:
+                return
+            yield position

@@ -1,0 +1,109 @@
+"""The journal as a source: a log with positions, read by its tail.
+
+On SQLite `id > position` is exact: one writer at a time, ids that only grow. Reading never raises because of one row: what
+a foreign program has written and no envelope can hold comes with its `problem`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from eventseam.contracts.envelope import Envelope
+from eventseam.ports.sql import Row, Sql, Store
+from eventseam.ports.transport import Page, Received
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Hint:
+    """Wakes the tails of this process after a commit. Never the truth: a tail polls all the same."""
+
+    def __init__(self) -> None:
+        """Begin with nobody waiting."""
+        self._waiting: list[asyncio.Event] = []
+
+    def listen(self) -> asyncio.Event:
+        """An event that is set at each hint; the listener clears it."""
+        event = asyncio.Event()
+        self._waiting.append(event)
+        return event
+
+    def give(self) -> None:
+        """Something was committed. Call it on the loop."""
+        for event in self._waiting:
+            event.set()
+
+
+class JournalSource:
+    """One reader's view of the journal. See ports.transport.LogSource."""
+
+    shape: Literal["log"] = "log"
+
+    def __init__(self, store: Store, hint: Hint) -> None:
+        """Read the journal of `store`, woken by `hint`."""
+        self._store = store
+        self._woken = hint.listen()
+
+    @property
+    def slots(self) -> int:
+        """As many as the store has."""
+        return self._store.slots
+
+    async def fetch(self, slot: int, after: int, channels: Sequence[str], limit: int) -> Page:  # noqa: ARG002 - one slot
+        """See ports.transport.LogSource."""
+        wanted = msgspec.json.encode(list(channels)).decode()
+
+        async def page(sql: Sql) -> Page:
+            rows = await sql.rows("tail", after, wanted, limit)
+            if len(rows) == limit:
+                return Page([received(row) for row in rows], rows[-1][0])
+            head: int = (await sql.rows("head"))[0][0]
+            return Page([received(row) for row in rows], max(head, after))
+
+        self._woken.clear()
+        return await self._store.read(page)
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """See ports.transport.LogSource."""
+        if self._woken.is_set():
+            return
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+
+def received(row: Row) -> Received:
+    """A journal row as a message, whatever a foreign program has put into it."""
+    (position, channel, key, wire, payload, body, created_at, message_id, source, correlation, causation, trace,
+     content_type, schema_id, details) = row  # type: ignore[misc]  # fmt: skip
+    problem = None
+    try:
+        time = datetime.fromisoformat(created_at)
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=UTC)
+    except (TypeError, ValueError):
+        time, problem = EPOCH, f"created_at is {created_at!r}, which is no time"
+    raw: bytes = payload if body is None else body
+    envelope = Envelope(
+        id=str(message_id),
+        type=wire,
+        source=source or channel,
+        channel=channel,
+        key=key,
+        time=time,
+        correlation_id=correlation or str(message_id),
+        causation_id=causation,
+        trace=trace,
+        sequence=position,
+        content_type=content_type or "application/json",
+        schema_id=schema_id,
+        details=details,
+    )
+    return Received(position, envelope, raw, problem)

@@ -1,0 +1,379 @@
+"""The embedded database: SQLite in WAL mode, one writer at a time, nothing to install.
+
+Every transaction of ours begins IMMEDIATE and waits up to `busy_seconds`; the writer rests after a commit as long as it
+held the lock when others write too, so that nobody meets `database is locked`. Handlers never run inside the write
+transaction unless they asked for one. Refuses in-memory databases: their connections would not see each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal, TypeVar
+from uuid import UUID
+
+from eventseam.clock import Seams
+from eventseam.errors import EventseamError, SettingsError, StorageError, StorageUnavailable
+from eventseam.ports.sql import Operation, Row, Sql, run_sync
+from eventseam.storage.catalog import migrations, statements
+from eventseam.threads import Threads
+
+T = TypeVar("T")
+
+_NAMES = tuple(str(number) for number in range(1, 1000))
+_NATIVE = frozenset({str, int, float, bytes, type(None)})
+_PLACEHOLDER = re.compile(r"\$(\d+)")
+_TROUBLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+_STATEMENTS = {name: _PLACEHOLDER.sub(r"?\1", text) for name, text in statements("sqlite").items()}
+"""Our own statements use numbered parameters, which bind from a tuple; a user's SQL keeps its `$n` and binds by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteOptions:
+    """How the file is opened. `durability="normal"` may lose the last commits at power loss: only for journal as bus."""
+
+    durability: Literal["full", "normal"] = "full"
+    busy_seconds: float = 5.0
+    rest_seconds_min: float = 0.002
+    others_seen_seconds: float = 1.0
+    transaction_threads: int = 2
+
+
+def path_of(url: str) -> str:
+    """The file of a `sqlite:///relative.db` or `sqlite:////absolute.db` URL. Raises SettingsError."""
+    if not url.startswith("sqlite:///") or not (path := url[len("sqlite:///") :]):
+        message = f"{url!r} is no SQLite URL. Write sqlite:///shop.db (beside you) or sqlite:////var/lib/shop.db"
+        raise SettingsError(message)
+    if path == ":memory:" or "mode=memory" in path:
+        message = "an in-memory SQLite database cannot be shared by the engine's connections. Give a file: sqlite:///shop.db"
+        raise SettingsError(message)
+    return path
+
+
+def stored(value: object) -> object:
+    """A value as SQLite keeps it: exact text for Decimal, UUID, dates and times; the value of an enum."""
+    if type(value) in _NATIVE:
+        return value
+    if isinstance(value, enum.Enum):
+        return stored(value.value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    return value
+
+
+class SqliteSql:
+    """The Sql port over one connection; its methods never suspend."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Use `connection` as it is: the caller begins and ends the transaction."""
+        self._connection = connection
+
+    async def rows(self, statement: str, *args: object) -> Sequence[Row]:
+        """See ports.sql.Sql. Text that is no UTF-8 (a foreign program's) is read with its bytes escaped."""
+        try:
+            return self._run(statement, args).fetchall()
+        except sqlite3.OperationalError as error:
+            if "decode to UTF-8" not in str(error):
+                raise
+        self._connection.text_factory = _escaped
+        try:
+            return self._run(statement, args).fetchall()
+        finally:
+            self._connection.text_factory = str
+
+    async def changed(self, statement: str, *args: object) -> int:
+        """See ports.sql.Sql."""
+        return self._run(statement, args).rowcount
+
+    async def many(self, statement: str, args: Sequence[Sequence[object]]) -> None:
+        """See ports.sql.Sql."""
+        text = _STATEMENTS.get(statement)
+        if text is not None:
+            self._connection.executemany(text, args)
+        else:
+            self._connection.executemany(_user_sql(statement), [_bound(values) for values in args])
+
+    def _run(self, statement: str, args: tuple[object, ...]) -> sqlite3.Cursor:
+        text = _STATEMENTS.get(statement)
+        cursor = self._connection.cursor()
+        cursor.row_factory = sqlite3.Row  # type: ignore[assignment]
+        if text is not None:
+            return cursor.execute(text, args)
+        return cursor.execute(_user_sql(statement), _bound(args))
+
+
+def _escaped(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _user_sql(statement: str) -> str:
+    if " " not in statement.strip():
+        message = f"{statement!r} is neither a named statement nor SQL"
+        raise EventseamError(message)
+    return statement
+
+
+def _bound(args: Sequence[object]) -> dict[str, object]:
+    return dict(zip(_NAMES, [arg if type(arg) in _NATIVE else stored(arg) for arg in args], strict=False))
+
+
+class _HoppingSql:
+    """The Sql port for a caller on the loop: each statement runs in a thread."""
+
+    __slots__ = ("_sql", "_threads")
+
+    def __init__(self, sql: SqliteSql, threads: Threads) -> None:
+        self._sql = sql
+        self._threads = threads
+
+    async def rows(self, statement: str, *args: object) -> Sequence[Row]:
+        return await self._threads.run(lambda: run_sync(self._sql.rows(statement, *args)))
+
+    async def changed(self, statement: str, *args: object) -> int:
+        return await self._threads.run(lambda: run_sync(self._sql.changed(statement, *args)))
+
+    async def many(self, statement: str, args: Sequence[Sequence[object]]) -> None:
+        await self._threads.run(lambda: run_sync(self._sql.many(statement, args)))
+
+
+class SqliteStore:
+    """A SQLite file: a writer, a reader, and a connection per `Tx` handler that runs. See ports.sql.Store."""
+
+    dialect = "sqlite"
+    slots = 1
+
+    def __init__(self, path: str, seams: Seams, options: SqliteOptions | None = None) -> None:
+        """Name the file; it is opened with the first operation."""
+        self._path = path
+        self._seams = seams
+        self._options = options or SqliteOptions()
+        self._gate = asyncio.Lock()
+        self._writer_thread = Threads("eventseam-write", 1)
+        self._reader_thread = Threads("eventseam-read", 1)
+        self._handler_threads = Threads("eventseam-tx", self._options.transaction_threads)
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._data_version: int | None = None
+        self._others_seen_at = float("-inf")
+        self._rest_until = 0.0
+
+    async def migrate(self, tables: Sequence[str] = ()) -> None:
+        """See ports.sql.Store."""
+
+        async def operation(sql: Sql) -> None:
+            await _migrate(sql, self._seams)
+            for script in tables:
+                await _run_script(sql, script)
+
+        await self.write(operation)
+
+    async def read(self, operation: Operation[T]) -> T:
+        """See ports.sql.Store."""
+        return await self._reader_thread.run(lambda: self._read_now(operation))
+
+    async def write(self, operation: Operation[T]) -> T:
+        """See ports.sql.Store."""
+        async with self._gate:
+            await self._rest()
+            return await self._writer_thread.run(lambda: self._write_now(operation))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Sql]:
+        """See ports.sql.Store. The lock of the file is held until the block ends: keep it short."""
+        async with self._gate:
+            await self._rest()
+            connection = await self._writer_thread.run(self._open)
+            try:
+                await self._writer_thread.run(lambda: self._begin(connection))
+                yield _HoppingSql(SqliteSql(connection), self._writer_thread)
+                await self._writer_thread.run(lambda: self._commit(connection))
+            except BaseException as error:
+                await self._writer_thread.run(lambda: _roll_back(connection))
+                raise self._translated(error) from error
+            finally:
+                await self._writer_thread.run(connection.close)
+
+    async def blocking(self, body: Callable[[Sql], T]) -> T:
+        """See ports.sql.Store. Cancelled, it interrupts the connection and leaves a body that hangs behind."""
+        async with self._gate:
+            await self._rest()
+            connection = await self._writer_thread.run(self._open)
+            try:
+                return await self._handler_threads.hurry(lambda: self._in_transaction(connection, body))
+            finally:
+                connection.interrupt()
+                await self._writer_thread.run(lambda: _end(connection))
+
+    def is_unavailable(self, error: BaseException) -> bool:
+        """See ports.sql.Store."""
+        return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _TROUBLE
+
+    async def close(self) -> None:
+        """See ports.sql.Store."""
+        async with self._gate:
+            for connection, thread in ((self._writer, self._writer_thread), (self._reader, self._reader_thread)):
+                if connection is not None:
+                    await thread.run(connection.close)
+            self._writer = self._reader = None
+        for threads in (self._writer_thread, self._reader_thread, self._handler_threads):
+            threads.close()
+
+    async def _rest(self) -> None:
+        """Leave the lock to others for as long as we held it, if there are others."""
+        pause = self._rest_until - self._seams.clock.monotonic()
+        if pause > 0:
+            await self._seams.clock.sleep(pause)
+
+    def _read_now(self, operation: Operation[T]) -> T:
+        try:
+            if self._reader is None:
+                self._reader = self._open()
+            self._reader.execute("BEGIN")
+            try:
+                return run_sync(operation(SqliteSql(self._reader)))
+            finally:
+                _roll_back(self._reader)
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def _write_now(self, operation: Operation[T]) -> T:
+        try:
+            if self._writer is None:
+                self._writer = self._open()
+            return self._in_transaction(self._writer, lambda sql: run_sync(operation(sql)))
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def _in_transaction(self, connection: sqlite3.Connection, body: Callable[[Sql], T]) -> T:
+        began = self._begin(connection)
+        try:
+            result = body(SqliteSql(connection))
+            self._commit(connection)
+        except BaseException as error:
+            _roll_back(connection)
+            if self.is_unavailable(error):
+                raise self._translated(error) from error
+            raise
+        finally:
+            self._plan_rest(began)
+        return result
+
+    def _begin(self, connection: sqlite3.Connection) -> float:
+        connection.execute("BEGIN IMMEDIATE")
+        began = self._seams.clock.monotonic()
+        if connection is self._writer:
+            version = connection.execute("PRAGMA data_version").fetchone()[0]
+            if self._data_version not in (None, version):
+                self._others_seen_at = began
+            self._data_version = version
+        self._seams.at("begin")
+        return began
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        self._seams.at("pre-commit")
+        connection.execute("COMMIT")
+        self._seams.at("post-commit")
+
+    def _plan_rest(self, began: float) -> None:
+        ended = self._seams.clock.monotonic()
+        held = ended - began
+        if ended - self._others_seen_at < self._options.others_seen_seconds:
+            self._rest_until = ended + max(self._options.rest_seconds_min, held)
+        else:  # a writer that waits without luck leaves no trace: give it a chance of one in five
+            self._rest_until = ended + held / 4
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(
+                self._path,
+                timeout=self._options.busy_seconds,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=512,
+            )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {self._options.durability.upper()}")
+            connection.execute("PRAGMA foreign_keys = ON")
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+        return connection
+
+    def _translated(self, error: BaseException) -> BaseException:
+        """The error that the port promises, naming the file and the fix."""
+        if not self.is_unavailable(error):
+            return error
+        name = Path(self._path).name
+        fixes = {
+            sqlite3.SQLITE_FULL: "the disk is full: free some space",
+            sqlite3.SQLITE_BUSY: "another program holds the write lock: keep its transactions short",
+            sqlite3.SQLITE_CANTOPEN: "check that the folder exists and may be written",
+            sqlite3.SQLITE_NOTADB: "the file is no SQLite database: give another path",
+            sqlite3.SQLITE_READONLY: "the file or its folder may not be written: check the permissions",
+        }
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return StorageUnavailable(f"{name}: {error}. {fixes.get(code, 'check the file and its disk').capitalize()}.")
+
+
+async def _migrate(sql: Sql, seams: Seams) -> None:
+    await sql.rows("make_migrations")
+    applied = {row[0] for row in await sql.rows("applied_migrations")}
+    known = migrations("sqlite")
+    if applied - {migration.number for migration in known}:
+        message = (
+            f"the database has migration {max(applied)}, this version of Eventseam knows {known[-1].number}. "
+            "Install the version that made it, or use another database"
+        )
+        raise StorageError(message)
+    for migration in known:
+        if migration.number not in applied:
+            await _run_script(sql, migration.script)
+            await sql.rows("note_migration", migration.number, migration.name, seams.clock.now().isoformat())
+
+
+async def _run_script(sql: Sql, script: str) -> None:
+    """Run each statement of a script in the caller's transaction. Raises what the first bad statement raises."""
+    statement = ""
+    for piece in script.split(";"):
+        statement += piece + ";"
+        if sqlite3.complete_statement(statement):
+            if statement.strip(" \n\t;"):
+                await sql.rows(statement)
+            statement = ""
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """End a transaction that may be over already."""
+    with suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _end(connection: sqlite3.Connection) -> None:
+    _roll_back(connection)
+    with suppress(sqlite3.Error):
+        connection.close()

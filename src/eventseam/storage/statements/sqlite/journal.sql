@@ -1,0 +1,47 @@
+-- append: add one message to the journal
+INSERT INTO event_outbox (aggregate_type, aggregate_id, event_type, payload, created_at, message_id, source,
+  correlation_id, causation_id, trace, details)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
+
+-- tail: a page of the journal after a position, in commit order ($2 is a JSON array of channels)
+SELECT id, cast(aggregate_type AS TEXT), cast(aggregate_id AS TEXT), cast(event_type AS TEXT), cast(payload AS BLOB), body, created_at, message_id, source,
+  correlation_id, causation_id, trace, content_type, schema_id, details
+FROM event_outbox
+WHERE id > $1 AND aggregate_type IN (SELECT value FROM json_each($2))
+ORDER BY id LIMIT $3;
+
+-- head: the last position of the journal, 0 when it is empty
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event_outbox'), 0);
+
+-- list_journal: the newest rows first, of one channel and key where given
+SELECT id, aggregate_type, aggregate_id, event_type, created_at, message_id, source, correlation_id, causation_id,
+  length(payload) AS size, (SELECT count(*) FROM positions WHERE done < event_outbox.id) AS behind
+FROM event_outbox
+WHERE ($1 IS NULL OR aggregate_type = $1) AND ($2 IS NULL OR aggregate_id = $2)
+  AND ($3 = 0 OR id > (SELECT coalesce(min(done), 0) FROM positions))
+ORDER BY id DESC LIMIT $4;
+
+-- pending_of_channel: rows of a channel after a position, counted up to a bound
+SELECT count(*) FROM (SELECT 1 FROM event_outbox WHERE id > $2 AND aggregate_type = $1 LIMIT $3);
+
+-- slowest_reader: the lowest finished position among the given readers (a JSON array)
+SELECT coalesce(min(done), 0) FROM positions WHERE reader IN (SELECT value FROM json_each($1));
+
+-- oldest_pending: when the first row of these channels after a position was created
+SELECT created_at FROM event_outbox
+WHERE id > $1 AND aggregate_type IN (SELECT value FROM json_each($2)) ORDER BY id LIMIT 1;
+
+-- behind: rows of these channels after a position
+SELECT count(*) FROM event_outbox WHERE id > $1 AND aggregate_type IN (SELECT value FROM json_each($2));
+
+-- behind_all: rows after a position, of whatever channel
+SELECT count(*), min(created_at) FROM event_outbox WHERE id > $1;
+
+-- trim_journal: drop up to $3 rows that are older than $2 and that every reader has finished
+DELETE FROM event_outbox WHERE id IN (
+  SELECT id FROM event_outbox WHERE id <= min($1, (SELECT coalesce(min(done), 0) FROM positions)) AND created_at < $2
+  ORDER BY id LIMIT $3);
+
+-- trim_inbox: of the $2 oldest inbox rows drop those older than $1
+DELETE FROM processed_events WHERE rowid IN (
+  SELECT rowid FROM (SELECT rowid, processed_at FROM processed_events ORDER BY rowid LIMIT $2) WHERE processed_at < $1);

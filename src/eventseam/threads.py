@@ -1,0 +1,106 @@
+"""The seam for threads: the only place in Eventseam that starts any. A simulator runs the same bodies inline.
+
+A pool has a fixed number of named daemon threads, so that a body that hangs can neither stop the process from ending
+nor be multiplied without end: a thread given up on is replaced, at most `abandoned_max` times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from eventseam.errors import EventseamError
+
+T = TypeVar("T")
+_Job = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop, contextvars.Context]
+
+
+class Threads:
+    """A bounded pool. `run` and `hurry` may be called from the tasks of any one loop at a time."""
+
+    def __init__(self, name: str, count: int, *, abandoned_max: int = 64) -> None:
+        """Start nothing yet: threads come with the first bodies, up to `count`."""
+        self._name = name
+        self._count = count
+        self._abandoned_left = abandoned_max
+        self._started = 0
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+
+    async def run(self, body: Callable[[], T]) -> T:
+        """Run `body` in a thread and wait for its end, also when cancelled: what it holds is free afterwards."""
+        future = self._submit(body)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not future.done():
+                await asyncio.wait([future])
+            raise
+
+    async def hurry(self, body: Callable[[], T]) -> T:
+        """Run `body` in a thread; when cancelled, leave it behind and replace its thread.
+
+        Raises EventseamError when too many threads have been left behind: they hang, and more would only hang too.
+        """
+        if self._abandoned_left <= 0:
+            message = f"the threads of {self._name} hang: every replacement is used up. Restart, and find what blocks"
+            raise EventseamError(message)
+        future = self._submit(body)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not future.done():
+                self._abandoned_left -= 1
+                self._start_one()
+            raise
+
+    def close(self) -> None:
+        """End every idle thread; a busy one ends after its body. Idempotent."""
+        for _ in range(self._started):
+            self._jobs.put(None)
+        self._started = 0
+
+    def _submit(self, body: Callable[[], T]) -> asyncio.Future[T]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        if self._started < self._count:
+            self._start_one()
+        self._jobs.put((body, future, loop, contextvars.copy_context()))
+        return future
+
+    def _start_one(self) -> None:
+        self._started += 1
+        threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            body, future, loop, context = job
+            try:
+                result = context.run(body)
+            except BaseException as error:  # noqa: BLE001 - the error belongs to whoever awaits the future
+                _tell(loop, _fail, future, error)
+            else:
+                _tell(loop, _finish, future, result)
+            del job, body, future, context
+
+
+def _tell(loop: asyncio.AbstractEventLoop, settle: Callable[..., None], future: asyncio.Future[Any], value: object) -> None:
+    """Settle a future on its loop; a loop that is closed has nobody left to tell."""
+    try:
+        loop.call_soon_threadsafe(settle, future, value)
+    except RuntimeError:
+        return
+
+
+def _finish(future: asyncio.Future[Any], result: object) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # an abandoned body's error has nobody to tell: mark it as seen
