@@ -6,6 +6,7 @@ import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, TypeVar, assert_type
 
+from eventseam.app.app import App
 from eventseam.app.ctx import Ctx
 from eventseam.app.service import Service
 from eventseam.app.tx import SyncTx, Tx
@@ -14,7 +15,6 @@ from eventseam.delivery.policy import Retry
 from eventseam.ports.sql import Row
 
 from .shop import (
-    Caller,
     ConfirmOrder,
     HasGateway,
     OrderConfirmed,
@@ -143,7 +143,7 @@ def timed(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
     return inner
 
 
-async def called(app: Caller, ctx: Ctx) -> None:
+async def called(app: App, ctx: Ctx) -> None:
     """The answer's type comes from the handler; a decorated handler is still a function."""
     assert_type(await app.call(place, PlaceOrder("1")), str)
     assert_type(await app.call(place_tx, PlaceOrder("1")), str)
@@ -152,3 +152,10 @@ async def called(app: Caller, ctx: Ctx) -> None:
     await app.call(confirm_tx, ConfirmOrder("1"))
     assert_type(await place(PlaceOrder("1"), ctx), str)
     assert_type(await timed(place)(PlaceOrder("1"), ctx), str)
+
+
+async def transacted(app: App) -> None:
+    """A transaction outside a handler knows its service's dependencies."""
+    async with app.transaction(payments) as tx:
+        assert_type(tx, Tx[PaymentDeps])
+        tx.publish(OrderConfirmed("1"))

@@ -7,11 +7,11 @@ error (`warn_unused_ignores`, `reportUnnecessaryTypeIgnoreComment`).
 
 from __future__ import annotations
 
+from eventseam.app.app import App
 from eventseam.app.ctx import Ctx
 from eventseam.app.tx import SyncTx, Tx
 
 from .shop import (
-    Caller,
     ConfirmOrder,
     HasPrinter,
     OrderConfirmed,
@@ -68,12 +68,12 @@ async def event_with_answer(event: OrderPlaced, ctx: Ctx) -> str:
     return event.email
 
 
-async def call_with_another_command(app: Caller) -> None:
+async def call_with_another_command(app: App) -> None:
     """10. The handler decides which command is called."""
     await app.call(place, ConfirmOrder("1"))  # type: ignore[arg-type]
 
 
-async def answer_of_another_type(app: Caller) -> None:
+async def answer_of_another_type(app: App) -> None:
     """11. The handler decides what the answer is."""
     answer: str = await app.call(place, PlaceOrder("1"))  # type: ignore[arg-type]
     print(answer)

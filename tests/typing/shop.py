@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar, overload
+from typing import Protocol
 
 from msgspec import Struct
 
-from eventseam.app.decorators import AsyncCommandHandler, BlockingCommandHandler
 from eventseam.app.service import Service
 from eventseam.contracts.channel import Channel
-
-M = TypeVar("M")
-R = TypeVar("R")
 
 order = Channel("order", key="order_id")
 shelf = Channel("shelf", key="sku", internal=True)
@@ -109,15 +105,3 @@ async def payment_deps() -> AsyncGenerator[PaymentDeps, None]:
 
 orders = Service("orders")
 payments = Service("payments", deps=payment_deps)
-
-
-class Caller(Protocol):
-    """The shape of App.call."""
-
-    @overload
-    async def call(self, handler: AsyncCommandHandler[M, R], command: M, /) -> R: ...
-    @overload
-    async def call(self, handler: BlockingCommandHandler[M, R], command: M, /) -> R: ...
-    async def call(self, handler: Any, command: object, /) -> Any:
-        """Send and await the answer."""
-        ...

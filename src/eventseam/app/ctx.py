@@ -110,11 +110,12 @@ CLOSED_SQL = ClosedSql()
 class Publisher:
     """What one service may publish and send. Each message type is looked up once, then remembered."""
 
-    def __init__(self, service: str, foreign: frozenset[str] = frozenset()) -> None:
-        """Know the service, and the names of internal channels that belong to others."""
+    def __init__(self, service: str, commands: frozenset[str], foreign: frozenset[str]) -> None:
+        """Know the service, the names of its `commands`, and the internal channels that are `foreign` to it."""
         self.service = service
         self.events: dict[type, Route] = {}
         self.commands: dict[type, Route] = {}
+        self._own_commands = commands
         self._foreign = foreign
         self._inline: dict[type, list[Inline]] = {}
 
@@ -144,12 +145,22 @@ class Publisher:
         known = message_type(cls)
         if known.kind != kind:
             raise ContractError(f"{rule}; {cls.__name__} ({known.wire}) is declared as {known.kind}: {fix} instead.")
-        if known.channel.internal and known.channel.name in self._foreign:
-            raise ContractError(
-                f"{cls.__name__} is on the internal channel {known.channel.name!r} of another service than "
-                f"{self.service!r}. Publish an event of a public channel, or declare Channel(internal=False)."
-            )
+        if known.channel.internal:
+            self._check_internal(known)
         return Route(known, tuple(self._inline.get(cls, ())))
+
+    def _check_internal(self, known: MessageType[Any]) -> None:
+        channel = known.channel.name
+        if channel in self._foreign:
+            raise ContractError(
+                f"{known.cls.__name__} is on the internal channel {channel!r} of another service than "
+                f"{self.service!r}. Use a message of a public channel, or declare the channel without internal=True."
+            )
+        if known.kind == "command" and known.name not in self._own_commands:
+            raise ContractError(
+                f"{known.cls.__name__} is on the internal channel {channel!r} and {self.service!r} has no handler for "
+                f"it, so nobody would ever take it. Add @{self.service}.handle({known.cls.__name__})."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ class Bench(Generic[D]):
     def __init__(self, service: Service[D], seams: Seams, deps: D, foreign: frozenset[str] = frozenset()) -> None:
         """Wire the inline handlers; nothing runs yet."""
         self.service = service
-        self.publisher = Publisher(service.name, foreign)
+        commands = frozenset(each.types[0].name for each in service.declarations if each.kind == "command")
+        self.publisher = Publisher(service.name, commands, foreign)
         self._seams = seams
         self._deps = deps
         for each in service.declarations:

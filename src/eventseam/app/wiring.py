@@ -40,12 +40,14 @@ def check_deps(service: Service[Any], deps: object) -> None:
     """
     for each in service.declarations:
         context, needs = _asked(each)
+        if needs is object:
+            continue
+        place = f"{each.place} needs {context}[{needs.__name__}]"
+        if deps is None:
+            raise WiringError(
+                f"{place}; service {service.name!r} has no deps. Pass Service({service.name!r}, deps=...)."
+            )
         for name in _lacking(deps, needs):
-            place = f"{each.place} needs {context}[{needs.__name__}]"
-            if deps is None:
-                raise WiringError(
-                    f"{place}; service {service.name!r} has no deps. Pass Service({service.name!r}, deps=…)."
-                )
             found = type(deps).__name__
             raise WiringError(f"{place}; {found} has no {name!r}. Add it to {found}, or narrow the handler.")
 
