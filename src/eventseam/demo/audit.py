@@ -1,0 +1,137 @@
+"""The audit: does every message in the journal have its effect in the services' own tables, once and in order?
+
+It trusts no counter of the engine. `compare` is pure; `audit` reads the two sides from the database and compares them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from eventseam.contracts.message import message_type
+from eventseam.demo.shop.inventory.contracts import ItemsReleased, ItemsReserved, ItemsUnavailable
+from eventseam.demo.shop.orders.contracts import OrderConfirmed, OrderPlaced, OrderRejected
+from eventseam.demo.shop.payments.contracts import PaymentFailed, PaymentSucceeded
+from eventseam.demo.shop.shipping.contracts import ShipmentCreated
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+
+class Entry(NamedTuple):
+    """One row of the journal."""
+
+    position: int
+    message_id: str
+    type: str
+    order_id: str
+
+
+class Effect(NamedTuple):
+    """One row that a handler left: for which order, and because of which message."""
+
+    order_id: str
+    cause: str
+
+
+class Findings(NamedTuple):
+    """What is wrong. `handled` is how many effects there are."""
+
+    handled: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    out_of_order: int = 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.lost or self.duplicated or self.out_of_order)
+
+    def plus(self, other: Findings) -> Findings:
+        """Both findings together."""
+        return Findings(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class Trace(NamedTuple):
+    """A table in which handlers leave one row for each message of `types`, in the order in which they handled them.
+
+    Rows without a cause of their own (a batch has many, an accepted order none) are matched `by_order`.
+    """
+
+    service: str
+    table: str
+    types: tuple[type[Any], ...]
+    by_order: bool = False
+
+
+TRACES = (
+    Trace("orders", "orders", (OrderPlaced,), by_order=True),
+    Trace("orders", "order_decisions", (ShipmentCreated, ItemsUnavailable, ItemsReleased)),
+    Trace("inventory", "inventory_decisions", (OrderPlaced, PaymentFailed)),
+    Trace("payments", "payments", (ItemsReserved,)),
+    Trace("shipping", "shipments", (PaymentSucceeded,)),
+    Trace("email", "emails", (OrderPlaced, OrderConfirmed, OrderRejected)),
+    Trace("analytics", "sales", (OrderPlaced,), by_order=True),
+    Trace("analytics", "revenue_entries", (OrderConfirmed,)),
+)
+
+
+def compare(expected: Iterable[Entry], effects: Sequence[Effect], excused: Collection[str] = ()) -> Findings:
+    """Compare what the journal says should have happened with what did, in the order in which it did.
+
+    Lost: no effect, and no dead letter (`excused`) that names the message. Duplicated: a second effect of one message,
+    or an effect of none. Out of order: an effect after one of the same order that the journal has later.
+    """
+    positions = {entry.message_id: entry.position for entry in expected}
+    times = Counter(effect.cause for effect in effects)
+    lost = sum(1 for message_id in positions if message_id not in times and message_id not in excused)
+    duplicated = sum(count - (cause in positions) for cause, count in times.items())
+    return Findings(len(effects), lost, duplicated, _inversions(positions, effects))
+
+
+def _inversions(positions: Mapping[str, int], effects: Iterable[Effect]) -> int:
+    newest: dict[str, int] = {}
+    inversions = 0
+    for order_id, cause in effects:
+        position = positions.get(cause, 0)
+        inversions += position < newest.get(order_id, 0)
+        newest[order_id] = max(position, newest.get(order_id, 0))
+    return inversions
+
+
+def compare_charges(paid: Iterable[str], charged: Iterable[str]) -> Findings:
+    """Compare the orders that were paid with the card gateway's own ledger: each paid order is charged once."""
+    want, have = Counter(paid), Counter(charged)
+    lost = sum(1 for order_id in want | have if not (want[order_id] and have[order_id]))
+    duplicated = sum(count - 1 for count in have.values() if count > 1)
+    return Findings(lost=lost, duplicated=duplicated)
+
+
+def audit(shop: sqlite3.Connection, charged: Iterable[str]) -> Findings:
+    """Audit the whole shop: every table of every service, and the orders that the gateway has `charged`."""
+    journal = [Entry(*row) for row in shop.execute(JOURNAL)]
+    found = compare_charges((e.order_id for e in journal if e.type == wire(PaymentSucceeded)), charged)
+    for trace in TRACES:
+        wires = {wire(each) for each in trace.types}
+        expected = [entry for entry in journal if entry.type in wires]
+        dead = {row[0] for row in shop.execute(DEAD, (trace.service,))}
+        found = found.plus(compare(expected, _effects(shop, trace, expected), dead))
+    return found
+
+
+JOURNAL = "SELECT id, message_id, event_type, aggregate_id FROM event_outbox ORDER BY id"
+DEAD = "SELECT message_id FROM unsettled WHERE service = ? AND state = 'dead'"
+
+
+def wire(cls: type[Any]) -> str:
+    """The name that messages of a class have in the journal."""
+    return message_type(cls).wire
+
+
+def _effects(shop: sqlite3.Connection, trace: Trace, expected: Iterable[Entry]) -> list[Effect]:
+    if not trace.by_order:
+        return [Effect(*row) for row in shop.execute(f"SELECT order_id, cause FROM {trace.table} ORDER BY rowid")]  # noqa: S608 - our own table
+    causes = {entry.order_id: entry.message_id for entry in expected}
+    rows = shop.execute(f"SELECT order_id FROM {trace.table} ORDER BY rowid")  # noqa: S608 - our own table
+    return [Effect(order_id, causes.get(order_id, "")) for (order_id,) in rows]

@@ -1,0 +1,148 @@
+"""`eventseam demo`: its options, its files, its exit code: 0 if every check holds, 1 if not, 130 after Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shlex
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.console import Console
+
+from eventseam.demo.options import Options
+from eventseam.demo.run import outside_of, run
+from eventseam.demo.view import showing, summary, verdict
+from eventseam.errors import SettingsError
+from eventseam.storage.sqlite import path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from eventseam.demo.report import Report
+
+INTERRUPTED = 130
+PLAIN_WIDTH = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The demo's options."""
+    default = Options()
+    add = parser.add_argument
+    add("--data", type=Path, metavar="DIR", help="real orders: orders, items, payments and customers, each .csv")
+    add("--report", type=Path, metavar="FILE", help="write what happened as JSON")
+    add("--outage", type=_seconds, metavar="SECONDS", help="how long payments is down in the middle (default 5)")
+    add("--database", metavar="URL", help="sqlite:///FILE, which is kept (default: a temporary file)")
+    add("--only", choices=("events", "chain"), help="run one of the two shops")
+    add("--resume", action="store_true", help="after a kill: go on with the same --database and the same orders")
+    add("--poison", type=_count, metavar="N", help="let a foreign program put N malformed events into the journal")
+    add("--rate", type=_rate, metavar="N", help="orders a second (default 200)")
+    add("--seed", type=int, metavar="N", help="which generated orders, without --data (default 1)")
+    add("--orders", type=_count, metavar="N", help="how many generated orders (default 4049)")
+    parser.set_defaults(
+        outage=default.outage_seconds,
+        poison=default.poison,
+        rate=default.rate,
+        seed=default.seed,
+        orders=default.orders,
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the demo. Raises SettingsError or DataError for options that cannot be followed."""
+    options = Options(
+        data=args.data,
+        outage_seconds=args.outage,
+        database=args.database,
+        only=args.only,
+        resume=args.resume,
+        poison=args.poison,
+        rate=args.rate,
+        seed=args.seed,
+        orders=args.orders,
+    )
+    console = _console(as_json=args.json)
+    orders = options.load()
+    try:
+        with _database(options) as database, showing(console) as show:
+            report = asyncio.run(run(options, orders, database, show))
+    except KeyboardInterrupt:
+        print(_farewell(options), file=sys.stderr)
+        return INTERRUPTED
+    _tell(report, console, args)
+    return 0 if report.is_good else 1
+
+
+def _tell(report: Report, console: Console, args: argparse.Namespace) -> None:
+    """The table and the verdict for a person, JSON for a program and for --report."""
+    document = msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+    if args.report:
+        args.report.write_text(document, encoding="utf-8")
+    if args.json:
+        sys.stdout.write(document)
+        return
+    console.print(summary(report))
+    console.print()
+    console.print(verdict(report))
+
+
+def _console(*, as_json: bool) -> Console:
+    """Progress goes to stdout, or to stderr where stdout carries the JSON."""
+    stream = sys.stderr if as_json else sys.stdout
+    return Console(file=stream) if stream.isatty() else Console(file=stream, width=PLAIN_WIDTH, highlight=False)
+
+
+@contextmanager
+def _database(options: Options) -> Iterator[Path]:
+    """The shop's file. Raises SettingsError where going on, or starting anew, would not be what was meant."""
+    if options.database is None:
+        if options.resume:
+            raise SettingsError("--resume needs the --database of the run that was killed.")
+        with tempfile.TemporaryDirectory(prefix="eventseam-demo-") as folder:
+            yield Path(folder) / "shop.db"
+        return
+    path = Path(path_of(options.database))
+    if not options.resume and any(each.exists() for each in (path, outside_of(path))):
+        raise SettingsError(f"{path} holds a shop already. Go on with it by --resume, or name another file.")
+    yield path
+
+
+def _farewell(options: Options) -> str:
+    if options.database is None:
+        return "Stopped. The database was a temporary file and is gone; with --database, a stopped demo can be resumed."
+    words = ["eventseam", "demo", "--resume", "--database", options.database]
+    words += (
+        ["--data", str(options.data)]
+        if options.data
+        else ["--seed", f"{options.seed}", "--orders", f"{options.orders}"]
+    )
+    words += ["--outage", f"{options.outage_seconds:g}", "--rate", f"{options.rate:g}"]
+    words += ["--only", options.only] if options.only else []
+    words += ["--poison", f"{options.poison}"] if options.poison else []
+    return f"Stopped; nothing that was accepted is lost. Go on with:\n  {shlex.join(words)}"
+
+
+def _seconds(text: str) -> float:
+    return _number(text, 0.0, 3600.0)
+
+
+def _rate(text: str) -> float:
+    return _number(text, 0.1, 100_000.0)
+
+
+def _count(text: str) -> int:
+    return int(_number(text, 0, 1_000_000))
+
+
+def _number(text: str, least: float, most: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"must be a number from {least:g} to {most:,.0f}, not '{text}'")
+    return number

@@ -1,0 +1,174 @@
+"""What the shop does not own: a warehouse and a card gateway, played by one SQLite file beside the shop's database.
+
+The file is named by the environment's SHOP_OUTSIDE; without it everything is in stock and every card is good. It is
+written on its own, never in a transaction of the shop, so that the gateway's ledger can convict the shop of charging
+twice. It also remembers what the demo must not forget over a kill: the outage, and what the chain answered.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import asynccontextmanager, contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+VARIABLE = "SHOP_OUTSIDE"
+
+TABLES = """
+PRAGMA journal_mode = WAL;
+CREATE TABLE IF NOT EXISTS missing (order_id TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS declined (order_id TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS charges (
+    idempotency_key TEXT PRIMARY KEY,
+    order_id        TEXT NOT NULL,
+    amount          TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS outage (began_at REAL NOT NULL, ended_at REAL);
+CREATE TABLE IF NOT EXISTS answers (order_id TEXT PRIMARY KEY, answer TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS tally (run INTEGER PRIMARY KEY, retries INTEGER NOT NULL, duplicates INTEGER NOT NULL);
+"""
+
+BUSY_SECONDS = 5.0
+
+
+class Outage(NamedTuple):
+    """When the gateway went down, and when it came back (None while it is down), in unix seconds."""
+
+    began_at: float
+    ended_at: float | None
+
+
+class Outside:
+    """The file, open in one process. Every method is one short transaction of its own; threads may share it."""
+
+    def __init__(self, path: str) -> None:
+        """Open or make the file at `path`."""
+        # A kill -9 loses nothing that was committed: the page cache is the machine's, so no sync is waited for.
+        self._sql = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        self._sql.executescript(TABLES)
+        self._sql.execute("PRAGMA synchronous = OFF")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._sql.close()
+
+    def prepare(self, missing: Iterable[str], declined: Iterable[str]) -> None:
+        """Decide once which orders the warehouse will not have and which cards the gateway will decline."""
+        with self._at_once():
+            self._sql.executemany("INSERT OR IGNORE INTO missing VALUES (?)", ((each,) for each in missing))
+            self._sql.executemany("INSERT OR IGNORE INTO declined VALUES (?)", ((each,) for each in declined))
+
+    def has(self, order_id: str) -> bool:
+        """Whether the warehouse has the items of an order."""
+        return not self._one("SELECT count(*) FROM missing WHERE order_id = ?", order_id)
+
+    def charge(self, order_id: str, amount: Decimal, key: str) -> str | None:
+        """The receipt of the one charge of `key`; None if the card is declined. Raises ConnectionError in an outage."""
+        if self._one("SELECT count(*) FROM outage WHERE ended_at IS NULL"):
+            raise ConnectionError("the card gateway is down")
+        if self._one("SELECT count(*) FROM declined WHERE order_id = ?", order_id):
+            return None
+        self._sql.execute("INSERT OR IGNORE INTO charges VALUES (?, ?, ?)", (key, order_id, str(amount)))
+        return f"receipt-{order_id}"
+
+    def charges(self, like: str) -> Sequence[tuple[str, Decimal]]:
+        """Order and amount of every charge whose idempotency key is LIKE that."""
+        found = self._sql.execute("SELECT order_id, amount FROM charges WHERE idempotency_key LIKE ?", (like,))
+        return [(order_id, Decimal(amount)) for order_id, amount in found]
+
+    def begin_outage(self, now: float) -> None:
+        """The gateway goes down. It does so once; a second time changes nothing."""
+        self._sql.execute("INSERT INTO outage SELECT ?, NULL WHERE NOT EXISTS (SELECT 1 FROM outage)", (now,))
+
+    def end_outage(self, now: float) -> None:
+        """The gateway comes back."""
+        self._sql.execute("UPDATE outage SET ended_at = ? WHERE ended_at IS NULL", (now,))
+
+    def outage(self) -> Outage | None:
+        """The outage, or None while there has been none."""
+        row = self._sql.execute("SELECT began_at, ended_at FROM outage").fetchone()
+        return Outage(*row) if row else None
+
+    def answer(self, order_id: str, answer: str) -> None:
+        """A customer of the chain writes down what came back."""
+        self._sql.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (order_id, answer))
+
+    def answers(self) -> dict[str, str]:
+        """What came back, by order."""
+        return dict(self._sql.execute("SELECT order_id, answer FROM answers").fetchall())
+
+    def begin_run(self) -> int:
+        """The number of this run of the demo on this file; a resumed demo has several."""
+        return self._one("INSERT INTO tally (retries, duplicates) VALUES (0, 0) RETURNING run")
+
+    def count(self, run: int, retries: int, duplicates: int) -> None:
+        """Keep what the engine has told of `run` so far."""
+        self._sql.execute("UPDATE tally SET retries = ?, duplicates = ? WHERE run = ?", (retries, duplicates, run))
+
+    def counts(self) -> tuple[int, int]:
+        """Retries and absorbed duplicates, over all runs."""
+        row = self._sql.execute("SELECT coalesce(sum(retries), 0), coalesce(sum(duplicates), 0) FROM tally").fetchone()
+        return (row[0], row[1])
+
+    def _one(self, sql: str, *args: object) -> int:
+        row = self._sql.execute(sql, args).fetchone()
+        value: int = row[0]
+        return value
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        self._sql.execute("BEGIN IMMEDIATE")
+        yield
+        self._sql.execute("COMMIT")
+
+
+class Warehouse:
+    """The warehouse as inventory sees it."""
+
+    def __init__(self, outside: Outside) -> None:
+        """Ask `outside`."""
+        self._outside = outside
+
+    async def has(self, order_id: str) -> bool:
+        """Whether the items of an order can be had."""
+        return self._outside.has(order_id)
+
+
+class CardGateway:
+    """The card gateway as payments sees it."""
+
+    def __init__(self, outside: Outside) -> None:
+        """Ask `outside`."""
+        self._outside = outside
+
+    async def charge(self, order_id: str, amount: Decimal, *, idempotency_key: str) -> str | None:
+        """See Outside.charge."""
+        return self._outside.charge(order_id, amount, idempotency_key)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Outside]:
+    """The file at `path`, closed at the end."""
+    outside = Outside(path)
+    try:
+        yield outside
+    finally:
+        outside.close()
+
+
+@asynccontextmanager
+async def open_warehouse() -> AsyncIterator[Warehouse]:
+    """The warehouse of the environment, while the app runs."""
+    with opened(os.environ.get(VARIABLE, ":memory:")) as outside:
+        yield Warehouse(outside)
+
+
+@asynccontextmanager
+async def open_gateway() -> AsyncIterator[CardGateway]:
+    """The card gateway of the environment, while the app runs."""
+    with opened(os.environ.get(VARIABLE, ":memory:")) as outside:
+        yield CardGateway(outside)

@@ -1,0 +1,164 @@
+"""The demo itself: both shops, the same orders, one outage in the middle, and at the end a report.
+
+Everything that a kill must not take away is in two files: the shop's database, and the outside beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, closing
+from typing import TYPE_CHECKING, Any
+
+from eventseam.clock import Clock, SystemClock
+from eventseam.demo import poison
+from eventseam.demo.board import Board, Counts
+from eventseam.demo.chain.progress import Task
+from eventseam.demo.chain.side import chain_side
+from eventseam.demo.events import EventsSide, Tally, events_side, looking_at
+from eventseam.demo.outside import VARIABLE, Outside, opened
+from eventseam.demo.report import Report, of_chain, of_events, without_events
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from eventseam.demo.data import Order
+    from eventseam.demo.options import Options
+
+BEAT_SECONDS = 0.25
+LOOK_SECONDS = 0.02
+
+Show = Callable[[Board], None]
+
+
+def outside_of(database: Path) -> Path:
+    """Where the outside of a shop is: in a file beside its database."""
+    return database.with_name(database.name + "-outside")
+
+
+async def run(options: Options, orders: Sequence[Order], database: Path, show: Show) -> Report:
+    """Run the demo on `database`, new or resumed; `show` is called with the board a few times a second.
+
+    Raises DataError if the database holds other orders than these.
+    """
+    path = outside_of(database)
+    os.environ[VARIABLE] = str(path)  # where inventory and payments find the warehouse and the gateway
+    with opened(str(path)) as outside:
+        outside.prepare(
+            [order.place.order_id for order in orders if order.status == "unavailable"],
+            [order.place.order_id for order in orders if order.status == "canceled"],
+        )
+        await _Demo(options, orders, database, outside, show).run()
+        return _report(options, orders, database, outside)
+
+
+class _Demo:
+    """One run, from the first order to the last outcome."""
+
+    def __init__(self, options: Options, orders: Sequence[Order], database: Path, outside: Outside, show: Show) -> None:
+        self._options = options
+        self._orders = orders
+        self._database = database
+        self._outside = outside
+        self._show = show
+        self._tally = Tally()
+        self._clock: Clock = SystemClock()
+        self._is_over = False
+        self._board = Board(
+            len(orders),
+            chain=None if options.only == "events" else Counts(),
+            events=None if options.only == "chain" else Counts(),
+        )
+
+    async def run(self) -> None:
+        """Run both shops side by side until every customer has an answer and every order an outcome."""
+        work: list[Coroutine[Any, Any, None]] = [self._outage()]
+        events: EventsSide | None = None
+        async with AsyncExitStack() as stack:
+            if self._board.events:
+                side = events_side(self._database, self._tally, self._board.events)
+                events = await stack.enter_async_context(side)
+                work += [events.run([order.place for order in self._orders], self._options.rate), self._poison()]
+            if self._board.chain:
+                chain = await stack.enter_async_context(chain_side(self._task(), self._board.chain))
+                work += [chain.run()]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._beat(events))
+                    await asyncio.wait([group.create_task(each) for each in work])
+                    self._is_over = True
+            except ExceptionGroup as errors:
+                raise errors.exceptions[0] from None
+
+    def _task(self) -> Task:
+        options = self._options
+        data = str(options.data) if options.data else None
+        return Task(os.environ[VARIABLE], options.rate, data, options.seed, options.orders)
+
+    async def _outage(self) -> None:
+        """In the middle the gateway goes down, once. If a kill came between, the outage goes on by the wall clock."""
+        seconds = self._options.outage_seconds
+        if seconds <= 0:
+            return
+        await self._until_offered(len(self._orders) // 2)
+        self._outside.begin_outage(self._now())
+        outage = self._outside.outage()
+        if outage is None or outage.ended_at is not None:
+            return
+        self._board.outage = "down"
+        await self._clock.sleep(max(0.0, outage.began_at + seconds - self._now()))
+        self._outside.end_outage(self._now())
+        self._board.outage = "over"
+
+    async def _poison(self) -> None:
+        """Early on, a foreign program spoils the journal."""
+        if not self._options.poison:
+            return
+        await self._until_offered(len(self._orders) // 4)
+        command = (sys.executable, poison.__file__, str(self._database), str(self._options.poison))
+        process = await asyncio.create_subprocess_exec(*command)
+        await process.wait()
+
+    async def _until_offered(self, count: int) -> None:
+        while self._board.offered < count:
+            await self._clock.sleep(LOOK_SECONDS)
+
+    async def _beat(self, events: EventsSide | None) -> None:
+        """A few times a second: look, remember, show."""
+        run = self._outside.begin_run()
+        start = self._clock.monotonic()
+        while True:
+            is_over = self._is_over
+            if events:
+                events.look()
+            self._outside.count(run, self._tally.retries, self._tally.duplicates)
+            self._board.seconds = self._clock.monotonic() - start
+            self._show(self._board)
+            if is_over:
+                return
+            await self._clock.sleep(BEAT_SECONDS)
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+
+def _report(options: Options, orders: Sequence[Order], database: Path, outside: Outside) -> Report:
+    checks: dict[str, bool] = {}
+    chain = events = None
+    if options.only != "events":
+        chain, more = of_chain(orders, outside)
+        checks |= more
+    if options.only != "chain":
+        with closing(looking_at(database)) as shop:
+            events = of_events(orders, shop, outside, options.outage_seconds)
+        checks |= events.checks
+    return Report(
+        orders=events.orders if events else None,
+        synchronous=chain,
+        outage=events.outage if events else without_events(outside, options.outage_seconds),
+        events=events.events if events else None,
+        read_model=events.read_model if events else None,
+        checks=checks,
+    )

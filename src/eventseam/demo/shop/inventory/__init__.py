@@ -1,0 +1,1 @@
+"""Inventory: reserves the items of an order, and gives them back where the payment fails."""

@@ -1,0 +1,1 @@
+"""Shipping: makes a shipment of every paid order."""
