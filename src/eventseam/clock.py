@@ -1,6 +1,6 @@
 """The seams for time, ids, chance and faults: the only place in Eventseam that asks the machine for any of them.
 
-A simulator or a test passes its own `Seams`; production uses `system_seams()`. Nothing here sleeps by itself and nothing is global.
+A simulator or a test passes its own `Seams`; production uses `Seams()`. Nothing is global.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import random
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Point = Literal[
     "begin",
@@ -94,7 +97,7 @@ class Uuid7Ids:
 
     def __init__(self) -> None:
         """Start without a block; the first id draws one."""
-        self._block = iter(())  # type: ignore[var-annotated]
+        self._block: Iterator[str] = iter(())
 
     def new(self) -> str:
         """A new id. Costs under 1 us."""

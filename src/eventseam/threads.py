@@ -87,7 +87,9 @@ class Threads:
             del job, body, future, context
 
 
-def _tell(loop: asyncio.AbstractEventLoop, settle: Callable[..., None], future: asyncio.Future[Any], value: object) -> None:
+def _tell(
+    loop: asyncio.AbstractEventLoop, settle: Callable[..., None], future: asyncio.Future[Any], value: object
+) -> None:
     """Settle a future on its loop; a loop that is closed has nobody left to tell."""
     try:
         loop.call_soon_threadsafe(settle, future, value)

@@ -1,1 +1,1 @@
-"""Who listens: services, the app, contexts and transactions. The composition root: the only place that knows adapters."""
+"""Who listens: services, the app, contexts, transactions. The composition root: only here adapters are known."""

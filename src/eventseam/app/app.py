@@ -7,19 +7,14 @@ when it is made or started, never once per message.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from eventseam.app.decorators import AsyncCommandHandler, BlockingCommandHandler
 from eventseam.app.describe import described
-from eventseam.app.handlers import Bench
 from eventseam.app.room import EngineRoom, open_room
 from eventseam.app.runners import finish
-from eventseam.app.service import Service
 from eventseam.app.settings import Settings
-from eventseam.app.tx import Tx
 from eventseam.app.wiring import check_services
 from eventseam.clock import Seams
 from eventseam.contracts.envelope import Envelope
@@ -28,8 +23,16 @@ from eventseam.delivery.handler import Outgoing, outgoing
 from eventseam.errors import EventseamError, WiringError
 from eventseam.journal.append import Origin, append, rows_for, timestamp, trace_of
 from eventseam.journal.look import trim
-from eventseam.ports.probe import Probe
 from eventseam.ports.transport import Received
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+
+    from eventseam.app.decorators import AsyncCommandHandler, BlockingCommandHandler
+    from eventseam.app.handlers import Bench
+    from eventseam.app.service import Service
+    from eventseam.app.tx import Tx
+    from eventseam.ports.probe import Probe
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -47,7 +50,11 @@ class App:
     """
 
     def __init__(
-        self, *services: Service[Any], settings: Settings | None = None, seams: Seams | None = None, probe: Probe | None = None
+        self,
+        *services: Service[Any],
+        settings: Settings | None = None,
+        seams: Seams | None = None,
+        probe: Probe | None = None,
     ) -> None:
         """Wire the services; nothing is opened before `running`."""
         if not services:
@@ -61,7 +68,7 @@ class App:
         self._room: EngineRoom | None = None
 
     @asynccontextmanager
-    async def running(self, only: Iterable[str] | None = None) -> AsyncIterator[App]:
+    async def running(self, only: Iterable[str] | None = None) -> AsyncGenerator[App]:
         """Run the engine inside the block; at its end stop gracefully: finish what runs, settle nothing unfinished.
 
         Raises SettingsError, StorageError, WiringError at start. An error of the engine itself ends the block.
@@ -109,7 +116,7 @@ class App:
         return await engine.call(name, self._called(made))
 
     async def publish(self, service: Service[Any], *messages: object) -> list[str]:
-        """Append events (or commands) in one transaction of its own; their ids. Waits for limits, or raises Overloaded."""
+        """Append events (or commands) in one transaction; their ids. Waits for limits, or raises Overloaded."""
         room = self._started()
         made = [outgoing(message) for message in messages]
         await room.limits.demand(each.channel for each in made)
@@ -119,8 +126,8 @@ class App:
         return [str(row[5]) for row in rows]
 
     @asynccontextmanager
-    async def transaction(self, service: Service[D]) -> AsyncIterator[Tx[D]]:
-        """One transaction for code that is no handler: its writes and what it publishes commit together, or not at all."""
+    async def transaction(self, service: Service[D]) -> AsyncGenerator[Tx[D]]:
+        """One transaction for code that is no handler: writes and messages commit together, or not at all."""
         room = self._started()
         bench: Bench[D] = room.benches[service.name]
         async with room.store.transaction() as sql:
@@ -149,9 +156,16 @@ class App:
     def _called(self, made: Outgoing) -> Received:
         message_id = self.seams.ids.new()
         envelope = Envelope(
-            id=message_id, type=made.wire, source="call", channel=made.channel, key=made.key, time=self.seams.clock.now(),
-            correlation_id=message_id, trace=trace_of(message_id), details=made.details,
-        )  # fmt: skip
+            id=message_id,
+            type=made.wire,
+            source="call",
+            channel=made.channel,
+            key=made.key,
+            time=self.seams.clock.now(),
+            correlation_id=message_id,
+            trace=trace_of(message_id),
+            details=made.details,
+        )
         return Received(0, envelope, made.body)
 
     def _chosen(self, only: Iterable[str] | None) -> Sequence[Service[Any]]:
@@ -218,5 +232,3 @@ async def _together(operations: Iterable[Coroutine[Any, Any, None]]) -> None:
     async with asyncio.TaskGroup() as group:
         for operation in operations:
             group.create_task(operation)
-
-

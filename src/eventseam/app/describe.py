@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from eventseam.app.settings import Secret, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from eventseam.app.declare import Declaration
     from eventseam.app.service import Service
     from eventseam.contracts.message import MessageType

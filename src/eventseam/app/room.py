@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,8 @@ from eventseam.journal.source import Hint, JournalSource
 from eventseam.ports.sql import Sql, Store
 
 if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
     from eventseam.app.app import App
     from eventseam.app.service import Service
 
@@ -49,14 +50,14 @@ class EngineRoom:
         return not retrying and self.committer.is_idle and all(each.is_idle(head) for each in self.engines.values())
 
     async def throttle(self, item: Item) -> None:
-        """Slow a handler that publishes on a channel beyond its limit; never stop it, since it may be what drains it."""
+        """Slow a handler that publishes beyond a limit; never stop it, since it may be what drains the channel."""
         if type(item.outcome) is Done:
             for channel in sorted({message.channel for message in item.outcome.record.messages}):
                 await self.limits.wait(channel)
 
 
 async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExitStack) -> EngineRoom:
-    """Open everything that `services` of `app` need; `stack` closes it. Raises SettingsError, StorageError, WiringError."""
+    """Open what `services` of `app` need; `stack` closes it. Raises SettingsError, StorageError or WiringError."""
     store = open_store(app.settings, app.seams)
     stack.push_async_callback(store.close)
     await store.migrate([service.tables for service in services if service.tables])

@@ -6,12 +6,14 @@ Secrets are `Secret`s: they never appear in a repr, a log, an error or `describe
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from eventseam.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PREFIX = "EVENTSEAM_"
 MASK = "***"
@@ -62,7 +64,13 @@ def redact(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         place = f"{parts.username or ''}:{MASK}@{place}"
     shown = urlunsplit((parts.scheme, place, parts.path, MASK if parts.query else "", ""))
-    return shown if place else shown.replace(f"{parts.scheme}:/", f"{parts.scheme}:///", 1) if ":///" not in shown else shown
+    return (
+        shown
+        if place
+        else shown.replace(f"{parts.scheme}:/", f"{parts.scheme}:///", 1)
+        if ":///" not in shown
+        else shown
+    )
 
 
 def _secret(text: str | Secret) -> Secret:
@@ -93,7 +101,9 @@ class Settings:
         object.__setattr__(self, "database", _secret(self.database))
         object.__setattr__(self, "transport", _secret(self.transport))
         if not self.transport_url.startswith("journal:"):
-            message = f"transport {redact(self.transport_url)!r} is not available: this version delivers through the journal"
+            message = (
+                f"transport {redact(self.transport_url)!r} is not available: this version delivers through the journal"
+            )
             raise SettingsError(f"{message}. Leave EVENTSEAM_TRANSPORT out, or set it to journal:")
         if self.durability not in ("full", "normal"):
             raise SettingsError(f"durability is {self.durability!r}; write full or normal")
@@ -122,7 +132,9 @@ class Settings:
                 continue
             name = variable[len(PREFIX) :].lower()
             if name not in known:
-                raise SettingsError(f"{variable} is no setting. Known: {', '.join(PREFIX + n.upper() for n in sorted(known))}")
+                raise SettingsError(
+                    f"{variable} is no setting. Known: {', '.join(PREFIX + n.upper() for n in sorted(known))}"
+                )
             found[name] = _parsed(variable, text, getattr(base or cls(), name))
         return replace(base or cls(), **found)  # type: ignore[arg-type]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from eventseam.app.settings import Settings, redact
-from eventseam.clock import Seams
 from eventseam.errors import SettingsError
-from eventseam.ports.sql import Store
+
+if TYPE_CHECKING:
+    from eventseam.clock import Seams
+    from eventseam.ports.sql import Store
 
 
 def open_store(settings: Settings, seams: Seams) -> Store:

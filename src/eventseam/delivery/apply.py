@@ -1,4 +1,4 @@
-"""The apply: everything that a batch of outcomes does to the database, in one transaction, written once for all drivers.
+"""The apply: all that a batch of outcomes does to the database, in one transaction, written once for all drivers.
 
 Order matters: the fence first (zero rows = another owner), the inbox next (what it knows is dropped), then unsettled
 rows, the recorded writes merged by lane heads, and the journal last.
@@ -7,17 +7,20 @@ rows, the recorded writes merged by lane heads, and the journal last.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from eventseam.clock import Seams
 from eventseam.delivery.item import Done, Item
 from eventseam.delivery.merge import merged
 from eventseam.delivery.unsettled import park, postpone, settle
 from eventseam.errors import Fenced
 from eventseam.journal.append import append, origin_of, rows_for, timestamp
-from eventseam.ports.sql import Sql
+
+if TYPE_CHECKING:
+    from eventseam.clock import Seams
+    from eventseam.delivery.handler import Record
+    from eventseam.ports.sql import Sql
 
 
 class Fence(NamedTuple):
@@ -49,21 +52,23 @@ async def apply(sql: Sql, leaders: Sequence[Item], fences: Sequence[Fence], seam
     await pass_fences(sql, fences, seams)
     await claim_inbox(sql, leaders, timestamp(now))
     await settle_rows(sql, leaders, now.timestamp())
-    applied = [item for item in leaders if item.result == "applied" and type(item.outcome) is Done]
+    records = [
+        (item, item.outcome.record) for item in leaders if item.result == "applied" and isinstance(item.outcome, Done)
+    ]
     seams.at("pre-settle")
-    for statement, args in merged(item.outcome.record.writes for item in applied):  # type: ignore[union-attr]
+    for statement, args in merged(record.writes for _, record in records):
         await sql.many(statement, args)
     seams.at("post-settle")
-    return await publish(sql, applied, seams, timestamp(now))
+    return await publish(sql, records, seams, timestamp(now))
 
 
-async def publish(sql: Sql, applied: Iterable[Item], seams: Seams, created_at: str) -> int:
-    """Append what the records of `applied` publish; how many messages that was."""
+async def publish(sql: Sql, records: Iterable[tuple[Item, Record]], seams: Seams, created_at: str) -> int:
+    """Append what each item's record publishes; how many messages that was."""
     rows: list[tuple[object, ...]] = []
-    for item in applied:
-        messages = item.outcome.record.messages  # type: ignore[union-attr]
-        if messages:
-            rows += rows_for(messages, origin_of(item.handler.service, item.received.envelope), seams, created_at)
+    for item, record in records:
+        if record.messages:
+            origin = origin_of(item.handler.service, item.received.envelope)
+            rows += rows_for(record.messages, origin, seams, created_at)
     if rows:
         seams.at("pre-publish")
         await append(sql, rows)

@@ -7,25 +7,37 @@ reason for another message to wait, unless the whole handler is in trouble (its 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eventseam.delivery.apply import Fence, TornBatch, claim_inbox, pass_fences, publish, settle_rows
 from eventseam.delivery.circuit import CLOSED, CircuitState
-from eventseam.delivery.committer import Committer, Surroundings
 from eventseam.delivery.handler import Handler, Incoming, Record, outgoing
 from eventseam.delivery.item import Cause, Done, Item, Parked, cause_of
-from eventseam.delivery.lanes import Lanes, Ready
 from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.policy import Dead, next_step
 from eventseam.errors import (
-    ContractError, Fenced, HandlerTimeout, NotYet, OutcomeUnknown, Refused, StorageUnavailable, Undecodable,
+    ContractError,
+    Fenced,
+    HandlerTimeout,
+    NotYet,
+    OutcomeUnknown,
+    Refused,
+    StorageUnavailable,
+    Undecodable,
 )  # fmt: skip
 from eventseam.journal.append import timestamp
 from eventseam.ports.probe import CircuitChanged, HandlerFailed, Observation
 from eventseam.ports.sql import Sql, run_sync
 from eventseam.threads import Threads
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+
+    from eventseam.delivery.committer import Committer, Surroundings
+    from eventseam.delivery.lanes import Lanes, Ready
+
+T = TypeVar("T")
 
 _NEVER = float("inf")
 _SLICE_SECONDS = 0.005
@@ -48,7 +60,12 @@ class Attempts:
     """The workers and circuits of one service."""
 
     def __init__(
-        self, handlers: Sequence[Handler], lanes: Lanes, committer: Committer, around: Surroundings, options: EngineOptions
+        self,
+        handlers: Sequence[Handler],
+        lanes: Lanes,
+        committer: Committer,
+        around: Surroundings,
+        options: EngineOptions,
     ) -> None:
         """Wire the workers; `workers` yields what is to be run."""
         self._handlers = handlers
@@ -98,7 +115,7 @@ class Attempts:
     # --- workers --------------------------------------------------------------------------------------------------
 
     def _count(self, handler: Handler) -> int:
-        if handler.mode == "batch" or handler.mode == "tx":
+        if handler.mode != "record":
             return 1
         return self._options.workers if handler.run is not None else self._options.threads_max
 
@@ -160,7 +177,8 @@ class Attempts:
             record = Record(messages=[outgoing(refused.event)])
             record.answer = refused
         except _Unfinished as unfinished:
-            return self._failed_together(items, unfinished.error)
+            self._failed_together(items, unfinished.error)
+            return
         await self._succeeded(items[0])
         for item in items:
             item.outcome = Done(record)
@@ -170,12 +188,14 @@ class Attempts:
             await self._before_offer(leader)
         self._committer.offer(leader)
 
-    def _run(self, handler: Handler, incoming: Sequence[Incoming]) -> Coroutine[Any, Any, Record]:
+    def _run(self, handler: Handler, incoming: Sequence[Incoming]) -> Awaitable[Record]:
         if handler.run is not None:
-            return handler.run(incoming)  # type: ignore[return-value]
-        return self._threads.hurry(partial(handler.run_blocking, incoming))  # type: ignore[arg-type]
+            return handler.run(incoming)
+        blocking = handler.run_blocking
+        assert blocking is not None, "a handler that records has exactly one way to run"
+        return self._threads.hurry(lambda: blocking(incoming))
 
-    async def _timed(self, worker: _Worker, items: Sequence[Item], run: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401
+    async def _timed(self, worker: _Worker, items: Sequence[Item], run: Awaitable[T]) -> T:
         """Await a handler under its time-out. Raises Refused, or _Unfinished with what the handler raised."""
         timeout = items[0].handler.timeout_seconds
         worker.items = items
@@ -192,7 +212,7 @@ class Attempts:
             if worker.task.cancelling():
                 raise
             raise _Unfinished(error) from None
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is its attempt's failure
             raise _Unfinished(error) from None
         finally:
             worker.deadline = _NEVER
@@ -204,9 +224,10 @@ class Attempts:
         incoming: list[Incoming] = []
         for item in items:
             received, handler = item.received, item.handler
+            if received.problem is not None:
+                self.failed(item, Undecodable(received.problem))
+                continue
             try:
-                if received.problem is not None:
-                    raise Undecodable(received.problem)
                 message = handler.decode(received.envelope.type, received.body)
             except Exception as error:  # noqa: BLE001 - an upcaster is user code; its failure is the message's
                 self.failed(item, error)
@@ -249,11 +270,13 @@ class Attempts:
                 await self._around.seams.clock.sleep(0.1)
                 self._lanes.ready[item.handler.name].put(item)
             else:
-                self.failed(item, unfinished.error)  # type: ignore[arg-type]
+                self.failed(item, unfinished.error)
         else:
             await self._succeeded(item)
 
-    async def _transact(self, worker: _Worker, item: Item, incoming: Sequence[Incoming], fences: Sequence[Fence]) -> int:
+    async def _transact(
+        self, worker: _Worker, item: Item, incoming: Sequence[Incoming], fences: Sequence[Fence]
+    ) -> int:
         handler = item.handler
         item.outcome = Done(Record())
         if handler.run_tx is not None:
@@ -282,7 +305,8 @@ class Attempts:
         return item.result == "applied"
 
     async def _after_handler(self, sql: Sql, item: Item) -> int:
-        return await publish(sql, (item,), self._around.seams, timestamp(self._around.seams.clock.now()))
+        records = [(item, item.outcome.record)] if isinstance(item.outcome, Done) else []
+        return await publish(sql, records, self._around.seams, timestamp(self._around.seams.clock.now()))
 
     # --- what became of it ----------------------------------------------------------------------------------------
 
@@ -301,7 +325,8 @@ class Attempts:
     def _failed_together(self, items: Sequence[Item], error: BaseException) -> None:
         """A batch fails as one: its messages run again one by one, so that only the guilty one pays."""
         if len(items) == 1:
-            return self.failed(items[0], error)
+            self.failed(items[0], error)
+            return
         for item in items:
             item.together = False
             item.others = ()
@@ -310,17 +335,21 @@ class Attempts:
     def failed(self, item: Item, error: BaseException) -> None:
         """An attempt failed, or its record could not be applied: decide what happens to the message."""
         if item.others or isinstance(error, TornBatch):
-            return self._failed_together((item, *item.others), error)
-        if item.answer is not None:
+            self._failed_together((item, *item.others), error)
+        elif item.answer is not None:
             if not item.answer.done():
                 item.answer.set_exception(error)
-            return self._lanes.release(item.lane)
-        if item.handler.name == UNROUTED and item.row is not None:
-            known = item.home.handlers_of(item.received.envelope.type)
-            if known:
-                return item.home.park(item, Parked("rerouted", 0, 0.0, to=known))
-        item.home.park(item, self._parked(item, error))
-        return None
+            self._lanes.release(item.lane)
+        else:
+            rerouted = self._rerouted(item)
+            item.home.park(item, rerouted or self._parked(item, error))
+
+    def _rerouted(self, item: Item) -> Parked | None:
+        """Where an unrouted message that is tried again goes, if handlers know its type by now."""
+        if item.handler.name != UNROUTED or item.row is None:
+            return None
+        known = item.home.handlers_of(item.received.envelope.type)
+        return Parked("rerouted", 0, 0.0, to=known) if known else None
 
     def _parked(self, item: Item, error: BaseException) -> Parked:
         clock, handler = self._around.seams.clock, item.handler

@@ -1,7 +1,7 @@
 """The committer: applies whatever is ready, in one transaction of at most `batch_max` records; no window timer.
 
-One per database. An error of a recorded write is isolated by applying halves again: no handler is called twice. Trouble of
-the database itself is waited out with everything kept. A lost fence drops what its owner had, and nothing else.
+One per database. An error of a recorded write is isolated by applying halves again: no handler is called twice. Trouble
+of the database itself is waited out with everything kept. A lost fence drops what its owner had, and nothing else.
 """
 
 from __future__ import annotations
@@ -90,19 +90,21 @@ class Committer:
     async def save(self, shift: Shift) -> None:
         """Write positions that moved without an apply (past messages that nobody here handles)."""
         async with self._gate:
-            moved = {(shift, number): [] for number, slot in shift.slots.items() if slot.saved != slot.window.done}
+            moved: Positions = {
+                (shift, number): [] for number, slot in shift.slots.items() if slot.saved != slot.window.done
+            }
             if moved and shift.on:
-                positions: Positions = dict(moved)
                 try:
-                    await self._around.store.write(lambda sql: pass_fences(sql, _fences(positions), self._around.seams))
+                    await self._around.store.write(lambda sql: pass_fences(sql, _fences(moved), self._around.seams))
                 except (Fenced, OutcomeUnknown):
                     shift.end()
                 else:
-                    self._committed((), positions)
+                    self._committed((), moved)
 
     def _take(self) -> list[Item]:
         """Up to `batch_max` items; those of an owner that is no more are dropped."""
-        queue, batch, left = self._queue, [], self._around.batch_max
+        queue, left = self._queue, self._around.batch_max
+        batch: list[Item] = []
         while queue and left > 0:
             item = queue.popleft()
             left -= 1 + len(item.others)
@@ -215,5 +217,3 @@ def _drop(batch: Iterable[Item], reader: str | None = None) -> None:
             item.shift.end()
         elif item.shift is None and reader is None and item.answer is not None and not item.answer.done():
             item.answer.set_exception(OutcomeUnknown("the commit's reply was lost: read before you call again"))
-
-

@@ -1,4 +1,4 @@
-"""The engine of one service: owns its source's slots, reads, routes to lanes, runs handlers, and tends what is unsettled.
+"""The engine of one service: owns its source's slots, reads, routes to lanes, and tends what is unsettled.
 
 It decides nothing that lasts: outcomes go to the committer, which applies them. Ownership is a shift; losing it drops
 everything in memory, since the truth is in the database.
@@ -9,21 +9,23 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from eventseam.delivery.attempts import Attempts
-from eventseam.delivery.committer import Committer, Surroundings
 from eventseam.delivery.handler import Handler
 from eventseam.delivery.item import Done, Item, Lane, Parked
 from eventseam.delivery.lanes import Lanes
 from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.ownership import Ownership
-from eventseam.delivery.shift import Shift
 from eventseam.delivery.unsettled import retried
 from eventseam.errors import LaneParked, Refused, StorageUnavailable
 from eventseam.ports.probe import IntakeChanged
-from eventseam.ports.sql import Row, Sql
-from eventseam.ports.transport import LogSource, Received
+
+if TYPE_CHECKING:
+    from eventseam.delivery.committer import Committer, Surroundings
+    from eventseam.delivery.shift import Shift
+    from eventseam.ports.sql import Row, Sql
+    from eventseam.ports.transport import LogSource, Received
 
 _POLL_FIRST_SECONDS = 0.005
 _POLL_MAX_SECONDS = 0.1
@@ -41,7 +43,9 @@ class Staff(NamedTuple):
 class Engine:
     """Runs the handlers of one service. `run` does everything; the rest is for the app that owns it."""
 
-    def __init__(self, staff: Staff, source: LogSource, committer: Committer, around: Surroundings, options: EngineOptions) -> None:
+    def __init__(
+        self, staff: Staff, source: LogSource, committer: Committer, around: Surroundings, options: EngineOptions
+    ) -> None:
         """Wire an engine; nothing starts before `run`."""
         handlers, known = staff
         self.service = handlers[0].service
@@ -93,7 +97,9 @@ class Engine:
         """
         item = Item(self, self._handlers[handler], received, None)
         if self.shift is not None and item.lane in self.shift.parked:
-            message = f"{self.service}.{handler} has an unsettled message of key {item.lane[1]!r}. See: eventseam dlq list"
+            message = (
+                f"{self.service}.{handler} has an unsettled message of key {item.lane[1]!r}. See: eventseam dlq list"
+            )
             raise LaneParked(message)
         item.answer = asyncio.get_running_loop().create_future()
         self._calling[item.lane] += 1
@@ -112,7 +118,9 @@ class Engine:
         shift = self.shift
         if shift is None or not shift.on:
             return False
-        return not shift.claimed and all(slot.window.done >= head and not len(slot.window) for slot in shift.slots.values())
+        return not shift.claimed and all(
+            slot.window.done >= head and not len(slot.window) for slot in shift.slots.values()
+        )
 
     # --- ownership and intake -------------------------------------------------------------------------------------
 
@@ -128,7 +136,8 @@ class Engine:
     async def _read(self, shift: Shift) -> None:
         """Read all slots of a shift until it ends."""
         if not self._channels:
-            return await self._ownership.keep(shift)
+            await self._ownership.keep(shift)
+            return
         async with asyncio.TaskGroup() as group:
             readers = [group.create_task(self._read_slot(shift, number)) for number in shift.slots]
             await self._ownership.keep(shift)
@@ -212,7 +221,9 @@ class Engine:
         if item.row is None:
             for waiting in self._lanes.drain(item.lane):
                 if waiting.answer is not None:
-                    waiting.answer.set_exception(LaneParked(f"{self.service}.{item.lane[0]}: key {item.lane[1]!r} waits"))
+                    waiting.answer.set_exception(
+                        LaneParked(f"{self.service}.{item.lane[0]}: key {item.lane[1]!r} waits")
+                    )
                 elif waiting.shift is shift:
                     self._let_wait(shift, waiting)
 
@@ -238,7 +249,7 @@ class Engine:
                 shift.recheck.add(item.lane)
 
     def _settled_retry(self, shift: Shift, item: Item) -> None:
-        shift.claimed.discard(item.row)  # type: ignore[arg-type]
+        shift.claimed.discard(item.row)
         if type(item.outcome) is Parked:
             for handler in item.outcome.to:
                 shift.parked.setdefault((handler, item.lane[1]), 0)
@@ -342,5 +353,3 @@ def _routes(handlers: Sequence[Handler]) -> dict[str, tuple[Handler, ...]]:
         for wire in handler.takes:
             routes[wire] = (*routes.get(wire, ()), handler)
     return routes
-
-

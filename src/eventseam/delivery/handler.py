@@ -23,8 +23,8 @@ Mode = Literal["record", "tx", "batch"]
 class Record:
     """What a handler wants: writes in order, then messages in order, and its answer. Nothing has happened yet."""
 
-    writes: list[tuple[str, Sequence[object]]] = field(default_factory=list)
-    messages: list[Outgoing] = field(default_factory=list)
+    writes: list[tuple[str, Sequence[object]]] = field(default_factory=list[tuple[str, "Sequence[object]"]])
+    messages: list[Outgoing] = field(default_factory=list["Outgoing"])
     answer: object = None
 
 

@@ -77,8 +77,8 @@ class Item:
     """
 
     __slots__ = (
-        "answer", "attempts", "handler", "home", "lane", "lane_is_free", "others", "outcome", "received", "result", "row",
-        "shift", "since", "slot", "stopping", "together",
+        "answer", "attempts", "handler", "home", "lane", "lane_is_free", "others", "outcome", "received", "result",
+        "row", "shift", "since", "slot", "stopping", "together",
     )  # fmt: skip
 
     def __init__(self, home: Home, handler: Handler, received: Received, shift: Shift | None) -> None:

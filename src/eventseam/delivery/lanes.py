@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-from eventseam.delivery.item import Item, Lane
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from eventseam.delivery.item import Item, Lane
 
 
 class Ready:
@@ -52,11 +55,12 @@ class Lanes:
     def offer(self, item: Item) -> None:
         """Append an item to its lane; it is ready at once if the lane is free."""
         lane = item.lane
-        behind = self._behind.get(lane, _FREE)
-        if behind is _FREE:
+        if lane not in self._behind:
             self._behind[lane] = None
             self.ready[lane[0]].put(item)
-        elif behind is None:
+            return
+        behind = self._behind[lane]
+        if behind is None:
             self._behind[lane] = deque((item,))
         else:
             behind.append(item)
@@ -83,6 +87,3 @@ class Lanes:
             calls = [item for item in ready.items if item.shift is None]
             ready.items.clear()
             ready.items.extend(calls)
-
-
-_FREE: deque[Item] = deque()

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from eventseam.delivery.committer import Surroundings
 from eventseam.delivery.shift import Shift, Slot
 from eventseam.delivery.window import Window
 from eventseam.errors import StorageUnavailable
 from eventseam.ports.probe import OwnershipChanged
-from eventseam.ports.sql import Sql
+
+if TYPE_CHECKING:
+    from eventseam.delivery.committer import Surroundings
+    from eventseam.ports.sql import Sql
 
 _LOOK_AGAIN_SECONDS = 0.25
 
@@ -82,7 +84,7 @@ class Ownership:
         slots: dict[int, Slot] = {}
         for number in range(self._slots):
             await sql.changed("new_position", self._reader, number)
-            done, beyond, rev, owner, lease_until = (await sql.rows("load_position", self._reader, number))[0]  # type: ignore[misc]
+            done, beyond, rev, owner, lease_until = (await sql.rows("load_position", self._reader, number))[0]
             if not _is_free(owner, lease_until, now, self._lease):
                 self._tell("waiting", owner)
                 continue

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from eventseam.delivery.item import Lane
-from eventseam.delivery.window import Window
+if TYPE_CHECKING:
+    from eventseam.delivery.item import Lane
+    from eventseam.delivery.window import Window
 
 
 class Slot:

@@ -6,16 +6,19 @@ transaction of the apply: never in a broker's headers and never in memory alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from eventseam.contracts.envelope import Envelope
-from eventseam.delivery.item import Item, Parked
-from eventseam.ports.sql import Row, Sql
 from eventseam.ports.transport import Received
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eventseam.delivery.item import Item, Parked
+    from eventseam.ports.sql import Row, Sql
 
 State = Literal["retrying", "waiting", "dead"]
 
@@ -94,7 +97,7 @@ async def show_unsettled(sql: Sql, row_id: int) -> Unsettled | None:
 
 
 async def redrive(sql: Sql, which: Filter, now: float) -> int:
-    """Give the dead letters (or, by id, the retrying messages) that `which` means all their attempts again, from now."""
+    """Give the dead letters (or, by id, retrying messages) that `which` means all their attempts again, from now."""
     state = which.state or (None if which.ids is not None else "dead")
     return await sql.changed("redrive", which.service, which.handler, state, _ids(which.ids), now)
 
@@ -103,7 +106,7 @@ async def discard(sql: Sql, ids: Sequence[int], now: float) -> int:
     """Drop rows for good; what waited behind each becomes the head of its lane. Returns how many there were."""
     dropped = 0
     for row_id in ids:
-        for service, handler, lane in await sql.rows("discard", row_id):  # type: ignore[misc]
+        for service, handler, lane in await sql.rows("discard", row_id):
             dropped += 1
             await sql.changed("promote", service, handler, lane, now)
     return dropped

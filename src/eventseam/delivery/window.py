@@ -7,7 +7,10 @@ even without an inbox; the low water alone would repeat what finished out of ord
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Window:

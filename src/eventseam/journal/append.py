@@ -1,14 +1,17 @@
-"""Appending to the journal: outgoing messages get their envelope and become rows, last in the transaction that made them."""
+"""Appending to the journal: outgoing messages become rows with an envelope, last in the transaction that made them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from eventseam.clock import Seams, traceparent
-from eventseam.contracts.envelope import Envelope
-from eventseam.ports.sql import Sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from eventseam.contracts.envelope import Envelope
+    from eventseam.ports.sql import Sql
 
 _HEX_DIGITS_OF_UUID = 32
 
@@ -92,5 +95,5 @@ def trace_of(message_id: str) -> str | None:
 
 
 async def append(sql: Sql, rows: Sequence[Sequence[object]]) -> None:
-    """Append rows in order, in the caller's transaction. Call it last: the order of appends is the order of delivery."""
+    """Append rows in order, in the caller's transaction. Call it last: the order of appends is that of delivery."""
     await sql.many("append", rows)

@@ -6,14 +6,18 @@ this process. Counts are taken at most every 50 ms, so a limit may be overshot b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from eventseam.clock import Clock
-from eventseam.contracts.channel import Limit
 from eventseam.errors import Overloaded
-from eventseam.ports.sql import Sql, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from eventseam.clock import Clock
+    from eventseam.contracts.channel import Limit
+    from eventseam.ports.sql import Sql, Store
 
 _COUNT_EVERY_SECONDS = 0.05
 _LOOK_AGAIN_SECONDS = 0.02
@@ -50,7 +54,9 @@ class Bucket:
 class Limits:
     """The limits of an app's channels. `readers` tells, per channel, which services listen to it."""
 
-    def __init__(self, store: Store, clock: Clock, limits: Mapping[str, Limit], readers: Callable[[str], set[str]]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, limits: Mapping[str, Limit], readers: Callable[[str], set[str]]
+    ) -> None:
         """Watch the channels that have a limit."""
         self._store = store
         self._clock = clock

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from eventseam.ports.sql import Sql
+if TYPE_CHECKING:
+    from eventseam.ports.sql import Sql
 
 
 class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,14 +43,14 @@ async def list_journal(
 ) -> list[JournalRow]:
     """The newest rows first; with `pending` only those that some reader has not finished."""
     rows = await sql.rows("list_journal", channel, key, int(pending), limit)
-    return [JournalRow(**dict(zip(JournalRow.__struct_fields__, row, strict=True))) for row in rows]  # type: ignore[call-overload]
+    return [JournalRow(**dict(zip(JournalRow.__struct_fields__, row, strict=True))) for row in rows]
 
 
 async def lag(sql: Sql, now: datetime) -> list[Lag]:
     """Every reader's lag. Positions are saved with each apply, and once a second where nothing is applied."""
     found: list[Lag] = []
-    for reader, slot, done, owner, _ in await sql.rows("all_positions"):  # type: ignore[misc]
-        count, oldest = (await sql.rows("behind_all", done))[0]  # type: ignore[misc]
+    for reader, slot, done, owner, _ in await sql.rows("all_positions"):
+        count, oldest = (await sql.rows("behind_all", done))[0]
         age = max(0.0, (now - datetime.fromisoformat(oldest)).total_seconds()) if oldest else 0.0
         found.append(
             Lag(service=reader, slot=slot, position=done, behind_messages=count, behind_seconds=age, owner=owner)

@@ -1,21 +1,24 @@
 """The journal as a source: a log with positions, read by its tail.
 
-On SQLite `id > position` is exact: one writer at a time, ids that only grow. Reading never raises because of one row: what
-a foreign program has written and no envelope can hold comes with its `problem`.
+On SQLite `id > position` is exact: one writer at a time, ids that only grow. Reading never raises because of one row:
+what a foreign program has written and no envelope can hold comes with its `problem`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from eventseam.contracts.envelope import Envelope
-from eventseam.ports.sql import Row, Sql, Store
 from eventseam.ports.transport import Page, Received
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eventseam.ports.sql import Row, Sql, Store
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -82,7 +85,7 @@ class JournalSource:
 def received(row: Row) -> Received:
     """A journal row as a message, whatever a foreign program has put into it."""
     (position, channel, key, wire, payload, body, created_at, message_id, source, correlation, causation, trace,
-     content_type, schema_id, details) = row  # type: ignore[misc]  # fmt: skip
+     content_type, schema_id, details) = row  # fmt: skip
     problem = None
     try:
         time = datetime.fromisoformat(created_at)

@@ -8,11 +8,13 @@ a statement is the name of a block in the dialect's `.sql` files, or the user's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eventseam.errors import EventseamError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
 
 T = TypeVar("T")
 
@@ -26,6 +28,10 @@ class Row(Protocol):
 
     def __len__(self) -> int:
         """The number of columns."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]:
+        """The values, in order."""
         ...
 
     def keys(self) -> Sequence[str]:

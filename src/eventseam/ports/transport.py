@@ -52,7 +52,7 @@ class LogSource(Protocol):
         ...
 
     async def fetch(self, slot: int, after: int, channels: Sequence[str], limit: int) -> Page:
-        """Up to `limit` messages of `channels` after position `after`, without waiting. Repeatable: it changes nothing."""
+        """Up to `limit` messages of `channels` after position `after`, without waiting. It changes nothing."""
         ...
 
     async def wait(self, timeout_seconds: float) -> None:

@@ -6,11 +6,13 @@ A statements file holds blocks that begin with `-- name: purpose`. A migrations 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from importlib import resources
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from eventseam.errors import EventseamError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _HEADER = re.compile(r"^-- ([a-z][a-z0-9_]*): (.+)$", re.MULTILINE)
 

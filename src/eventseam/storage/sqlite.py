@@ -11,20 +11,24 @@ import asyncio
 import enum
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 from uuid import UUID
 
-from eventseam.clock import Seams
 from eventseam.errors import EventseamError, SettingsError, StorageError, StorageUnavailable
 from eventseam.ports.sql import Operation, Row, Sql, run_sync
 from eventseam.storage.catalog import migrations, statements
 from eventseam.threads import Threads
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from eventseam.clock import Seams
 
 T = TypeVar("T")
 
@@ -45,13 +49,11 @@ _TROUBLE = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
-_STATEMENTS = {name: _PLACEHOLDER.sub(r"?\1", text) for name, text in statements("sqlite").items()}
-"""Our own statements use numbered parameters, which bind from a tuple; a user's SQL keeps its `$n` and binds by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class SqliteOptions:
-    """How the file is opened. `durability="normal"` may lose the last commits at power loss: only for journal as bus."""
+    """How the file is opened. `durability="normal"` may lose the last commits at power loss (not at a crash)."""
 
     durability: Literal["full", "normal"] = "full"
     busy_seconds: float = 5.0
@@ -66,7 +68,9 @@ def path_of(url: str) -> str:
         message = f"{url!r} is no SQLite URL. Write sqlite:///shop.db (beside you) or sqlite:////var/lib/shop.db"
         raise SettingsError(message)
     if path == ":memory:" or "mode=memory" in path:
-        message = "an in-memory SQLite database cannot be shared by the engine's connections. Give a file: sqlite:///shop.db"
+        message = (
+            "an in-memory SQLite database cannot be shared by the engine's connections. Give a file: sqlite:///shop.db"
+        )
         raise SettingsError(message)
     return path
 
@@ -87,11 +91,12 @@ def stored(value: object) -> object:
 class SqliteSql:
     """The Sql port over one connection; its methods never suspend."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_named")
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Use `connection` as it is: the caller begins and ends the transaction."""
         self._connection = connection
+        self._named = _named_statements()
 
     async def rows(self, statement: str, *args: object) -> Sequence[Row]:
         """See ports.sql.Sql. Text that is no UTF-8 (a foreign program's) is read with its bytes escaped."""
@@ -112,19 +117,25 @@ class SqliteSql:
 
     async def many(self, statement: str, args: Sequence[Sequence[object]]) -> None:
         """See ports.sql.Sql."""
-        text = _STATEMENTS.get(statement)
+        text = self._named.get(statement)
         if text is not None:
             self._connection.executemany(text, args)
         else:
             self._connection.executemany(_user_sql(statement), [_bound(values) for values in args])
 
     def _run(self, statement: str, args: tuple[object, ...]) -> sqlite3.Cursor:
-        text = _STATEMENTS.get(statement)
+        text = self._named.get(statement)
         cursor = self._connection.cursor()
-        cursor.row_factory = sqlite3.Row  # type: ignore[assignment]
+        cursor.row_factory = sqlite3.Row
         if text is not None:
             return cursor.execute(text, args)
         return cursor.execute(_user_sql(statement), _bound(args))
+
+
+@cache
+def _named_statements() -> dict[str, str]:
+    """Our own statements, with numbered parameters that bind from a tuple. A user's SQL keeps `$n`, bound by name."""
+    return {name: _PLACEHOLDER.sub(r"?\1", text) for name, text in statements("sqlite").items()}
 
 
 def _escaped(raw: bytes) -> str:
@@ -203,7 +214,7 @@ class SqliteStore:
             return await self._writer_thread.run(lambda: self._write_now(operation))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Sql]:
+    async def transaction(self) -> AsyncGenerator[Sql]:
         """See ports.sql.Store. The lock of the file is held until the block ends: keep it short."""
         async with self._gate:
             await self._rest()
