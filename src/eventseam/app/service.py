@@ -19,17 +19,14 @@ from eventseam.app.declare import (
     types_of,
 )
 from eventseam.app.decorators import D, Handle, HandleTx, M, On, OnBatch, OnTx
-from eventseam.app.handlers import Bench
 from eventseam.errors import WiringError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from eventseam.clock import Seams
     from eventseam.contracts.message import MessageType
-    from eventseam.contracts.registry import Registry
-    from eventseam.delivery.handler import Handler, Mode
+    from eventseam.delivery.handler import Mode
 
 M2 = TypeVar("M2")
 M3 = TypeVar("M3")
@@ -141,10 +138,6 @@ class Service(Generic[D]):
         The batch succeeds or fails as one.
         """
         return OnBatch(self._adder(("on_batch", "event", "batch"), (event,), Options(**policies, batch_max=max)))
-
-    def build(self, registry: Registry, seams: Seams, deps: D) -> tuple[Handler, ...]:
-        """The handlers as the engine runs them. Raises WiringError. `Bench` gives more of it, for an App."""
-        return Bench(self, seams, deps).handlers(registry)
 
     def _adder(
         self,
