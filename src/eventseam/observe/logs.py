@@ -109,7 +109,7 @@ def level_of(observation: Observation) -> Level:
 def fields_of(observation: Observation) -> dict[str, object]:
     """The event's name (`handler_failed`) and the observation's fields, with its error masked and cut."""
     name = re.sub(r"(?<!^)([A-Z])", r"_\1", type(observation).__name__).lower()
-    fields = {"event": name, **asdict(observation)}
+    fields: dict[str, object] = {"event": name, **asdict(observation)}
     if "error" in fields:
         fields["error"] = safe_error(str(fields["error"]))
     return fields

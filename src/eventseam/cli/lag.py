@@ -1,0 +1,105 @@
+"""`eventseam lag`: how far each service is behind the journal, and how much of what it read is unsettled."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from eventseam.cli.exits import Exit
+from eventseam.cli.parsing import Command, add_database, seconds, target
+from eventseam.cli.render import Screen, Table
+from eventseam.cli.store import database_of, read
+from eventseam.cli.target import load_app
+from eventseam.clock import SystemClock
+from eventseam.delivery.unsettled import StateCount, count_unsettled
+from eventseam.journal.look import Lag, lag
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from eventseam.ports.sql import Sql
+
+Unsettled = dict[str, int]
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "target", nargs="?", type=target, metavar="MODULE:FACTORY", help="the app, whose own settings name the database"
+    )
+    parser.add_argument(
+        "--max-seconds", type=seconds, metavar="S", help="end with 1 if a service is more than S seconds behind"
+    )
+    add_database(parser)
+
+
+def _run(args: argparse.Namespace, screen: Screen) -> int:
+    """Look once. Exit 1 if a service is further behind than `--max-seconds` allows."""
+    url, names = _asked(args)
+    now = SystemClock().now()
+
+    async def look(sql: Sql) -> tuple[list[Lag], list[StateCount]]:
+        return await lag(sql, now), await count_unsettled(sql)
+
+    lags, counts = read(url, look)
+    lags = [each for each in lags if names is None or each.service in names]
+    unsettled = _by_service(counts)
+    never = sorted(names - {each.service for each in lags}) if names else []
+    document = {"services": [_document(each, unsettled[each.service]) for each in lags], "never_ran": never}
+    hint = [f"Never ran on this database: {', '.join(never)}."] if never else []
+    table = Table(_COLUMNS, [_cells(each, unsettled[each.service]) for each in lags])
+    screen.show(document, table if lags else "No service has read this journal yet.", *hint)
+    late = args.max_seconds is not None and any(each.behind_seconds > args.max_seconds for each in lags)
+    return Exit.FOUND if late else Exit.OK
+
+
+def _asked(args: argparse.Namespace) -> tuple[str, frozenset[str] | None]:
+    """The database to look at, and the services that an app has; None means all that the database knows."""
+    if args.target is None:
+        return database_of(args), None
+    app = load_app(args.target)
+    return args.database or app.settings.database_url, frozenset(service.name for service in app.services)
+
+
+def _by_service(counts: Sequence[StateCount]) -> dict[str, Unsettled]:
+    """Unsettled messages per service and state."""
+    found: dict[str, Unsettled] = defaultdict(lambda: {"dead": 0, "retrying": 0, "waiting": 0})
+    for each in counts:
+        found[each.service][each.state] += each.count
+    return found
+
+
+def _document(each: Lag, unsettled: Unsettled) -> dict[str, object]:
+    """One service (and slot), with the keys that scripts rely on."""
+    return {
+        "service": each.service,
+        "slot": each.slot,
+        "position": each.position,
+        "behind_messages": each.behind_messages,
+        "behind_seconds": round(each.behind_seconds, 3),
+        "owner": each.owner,
+        "unsettled": unsettled,
+    }
+
+
+_COLUMNS = ("service", "slot", "position", "behind", "seconds", "dead", "retrying", "waiting", "owner")
+
+
+def _cells(each: Lag, unsettled: Unsettled) -> tuple[object, ...]:
+    where = (each.service, each.slot, each.position, each.behind_messages, round(each.behind_seconds, 3))
+    return (*where, unsettled["dead"], unsettled["retrying"], unsettled["waiting"], each.owner)
+
+
+COMMAND = Command(
+    name="lag",
+    summary="how far each service is behind",
+    details="Tell how far each service is behind the journal, and how many of its messages are unsettled.",
+    examples=(
+        "eventseam lag --database sqlite:///shop.db",
+        "eventseam lag shop:create",
+        "eventseam lag shop:create --max-seconds 60 --json || echo 'behind'",
+    ),
+    arguments=_arguments,
+    run=_run,
+    exits=(Exit.OK, Exit.FOUND, Exit.USAGE, Exit.WIRING, Exit.STORAGE),
+)
