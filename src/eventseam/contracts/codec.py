@@ -7,14 +7,16 @@ Of a key given twice the last one counts. A `Decimal` is a JSON string, digit fo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from eventseam.contracts.fields import Class, kind_of
 from eventseam.contracts.shape import Plan, renamed
-from eventseam.contracts.unfit import culprit, not_finite
+from eventseam.contracts.unfit import culprit, is_finite, not_finite
 from eventseam.errors import ContractError, TooLarge, Undecodable, WiringError
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ T = TypeVar("T")
 
 _ENCODE = msgspec.json.Encoder(decimal_format="string").encode
 _SYNTAX = msgspec.json.Decoder(msgspec.Raw)
+_SHALLOW_BYTES = 128  # valid JSON of 65 levels has at least two brackets for each
 _REASON_CHARACTERS_MAX = 500
 _BRACKETS = bytes.maketrans(b"[{]}", b"(())")
 _NOT_BRACKETS = bytes(each for each in range(256) if each not in b"[]{}")
@@ -54,7 +57,9 @@ def checked_body(body: bytes | str, caps: Caps) -> bytes:
             return checked_body(body.encode(), caps)
         except UnicodeEncodeError as error:
             raise Undecodable(f"the body is text with a lone surrogate at {error.start}") from None
-    if body.count(b"{") + body.count(b"[") > caps.depth_max and _deeper(body, caps.depth_max):
+    depth_max = caps.depth_max
+    may_be_deep = len(body) > 2 * depth_max and body.count(b"{") + body.count(b"[") > depth_max
+    if may_be_deep and _deeper(body, depth_max):
         raise TooLarge(f"JSON nested deeper than {caps.depth_max} levels. Flatten it.")
     return body
 
@@ -77,7 +82,7 @@ class Codec(Generic[T]):
     Raises WiringError, when built, for a class that JSON cannot carry unambiguously.
     """
 
-    __slots__ = ("_cls", "_decimals", "_dump", "_floats", "_label", "_lax", "_load", "_shape")
+    __slots__ = ("_cls", "_dump", "_fields", "_label", "_load", "_numbers", "_shape")
 
     def __init__(self, cls: type[T], label: str, rename: Literal["camel"] | None) -> None:
         """Build for `cls`; `label` is the wire name that errors mention."""
@@ -85,33 +90,33 @@ class Codec(Generic[T]):
             plan = Plan(cls, rename)
             self._load: Callable[[bytes], T]
             self._dump: Callable[[T], bytes]
-            self._load, self._dump = _pydantic(cls) if kind_of(cls) == "pydantic" else _msgspec(cls)
+            self._load, self._dump = _pydantic(cls) if kind_of(cls) == "pydantic" else _msgspec(cls, plan)
         except (NameError, TypeError) as error:
             raise WiringError(
                 f"{label}: {cls.__name__} cannot be read from JSON: {error}. Declare its types at module level, "
-                "and give each member of a union a tag or a class of its own."
+                "build it from one kind of class and JSON's types, and give each member of a union a tag."
             ) from error
         self._cls = cls
         self._label = label
         self._shape = plan.shape
-        self._floats = plan.floats
-        self._decimals = plan.decimals
-        self._lax = plan.floats and kind_of(cls) == "pydantic"  # pydantic makes infinity of 1e999, NaN of "NaN"
+        self._numbers = plan.numbers
+        self._fields = plan.numbers[cls]
 
     def encode(self, message: T) -> bytes:
         """The message as JSON. Raises ContractError with the field's path, or TooLarge."""
         try:
+            finite = not self._fields or self._is_finite(message)
             body = self._dump(message)
-            if self._is_suspicious(body):
-                self._refuse_not_finite(message, ContractError)
             if self._shape is not None:
                 body = renamed(body, self._shape, inward=False)
-        except (MemoryError, ContractError):
+        except MemoryError:
             raise
         except Exception as error:
             path = culprit(message, _ENCODE)
             raise ContractError(f"{self._label} cannot be written as JSON: {_reason(error)} - at `{path}`") from error
-        return checked_body(body, DEFAULT_CAPS)
+        if not finite:
+            raise ContractError(f"{self._label}: NaN and infinity are not JSON - at `{not_finite(message)}`")
+        return body if len(body) <= _SHALLOW_BYTES else checked_body(body, DEFAULT_CAPS)
 
     def decode(self, body: bytes | str, caps: Caps = DEFAULT_CAPS) -> T:
         """The message in `body`. Raises Undecodable with path and reason, or TooLarge; nothing else."""
@@ -120,31 +125,33 @@ class Codec(Generic[T]):
             if self._shape is not None:
                 raw = renamed(raw, self._shape, inward=True)
             message = self._load(raw)
+            if not self._fields or self._is_finite(message):
+                return message
+            reason = f"NaN and infinity are not JSON - at `{not_finite(message)}`"
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - validators of the user's class may raise anything
-            raise Undecodable(f"{self._label}: {_reason(error)}") from None
-        if self._lax or (self._decimals and _may_name_nan(raw)):
-            self._refuse_not_finite(message, Undecodable)
-        return message
+            reason = _reason(error)
+        raise Undecodable(f"{self._label}: {reason}")
 
-    def _is_suspicious(self, body: bytes) -> bool:
-        """Whether a NaN may hide in what was written: floats become null, Decimals NaN or Infinity."""
-        return (self._floats and b"null" in body) or (self._decimals and (b"NaN" in body or b"Infinity" in body))
-
-    def _refuse_not_finite(self, message: T, error: type[ContractError]) -> None:
-        path = not_finite(message)
-        if path is not None:
-            raise error(f"{self._label}: NaN and infinity are not JSON - at `{path}`")
-
-
-def _may_name_nan(raw: bytes) -> bool:
-    """Whether a string in `raw` may spell a NaN or an infinity, in any case or escaped."""
-    lower = raw.lower()
-    return b"nan" in lower or b"inf" in lower or b"\\u" in lower
+    def _is_finite(self, message: T) -> bool:
+        for name in self._fields:
+            value: Any = getattr(message, name)
+            if value.__class__ is Decimal:
+                finite = value.is_finite()
+            elif value.__class__ is float:
+                finite = math.isfinite(value)
+            else:
+                finite = is_finite(value, self._numbers)
+            if not finite:
+                return False
+        return True
 
 
-def _msgspec(cls: type[T]) -> tuple[Callable[[bytes], T], Callable[[T], bytes]]:
+def _msgspec(cls: type[T], plan: Plan) -> tuple[Callable[[bytes], T], Callable[[T], bytes]]:
+    for each in plan.types:
+        if isinstance(msgspec.inspect.type_info(each), msgspec.inspect.CustomType):
+            raise TypeError(f"it holds a {each.__qualname__}")
     return msgspec.json.Decoder(cls).decode, _ENCODE
 
 

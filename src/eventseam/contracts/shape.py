@@ -12,7 +12,6 @@ import typing
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
-from decimal import Decimal
 from enum import Enum
 from typing import Any, Literal, cast
 from uuid import UUID
@@ -41,7 +40,7 @@ class Shape:
 
 
 class Plan:
-    """What the codec must know of one message class: how to rename its keys, and which numbers it can hold.
+    """What the codec must know of one message class: how to rename its keys, and where its numbers are.
 
     Raises WiringError where `rename` could not be exact, NameError where an annotation cannot be resolved.
     """
@@ -52,12 +51,14 @@ class Plan:
         self._classes: dict[type, Shape] = {}
         self._collections: dict[tuple[int, ...], Shape] = {}
         self._unions: list[tuple[Shape, list[Shape], Any]] = []
-        self._leaves: set[Hint] = set()
+        self._reach: dict[type, dict[str, set[Hint]]] = {}  # class -> field -> leaves and classes in it
+        self._here: set[Hint] = set()
         shape = self._of(cls, {})
         for union in self._unions if rename else ():
             _fill(*union)
-        self.floats = any(_may_hold(leaf, float) for leaf in self._leaves)
-        self.decimals = any(_may_hold(leaf, Decimal) for leaf in self._leaves)
+        reached = {each for fields in self._reach.values() for found in fields.values() for each in found}
+        self.types: set[type] = {cls, *reached}
+        self.numbers = _numbers(self._reach)
         changed = any(key != wire for each in self._classes.values() for key, wire in each.outward.items())
         self.shape = shape if changed else None
 
@@ -74,18 +75,23 @@ class Plan:
             return self._of_tuple(origin, args, names)
         if _is_class(origin, Collection) and args:
             return self._of_collection(origin, args, names)
-        self._leaves.add(hint if isinstance(hint, type) else Any)
+        self._here.add(hint if isinstance(hint, type) else Any)
         return None
 
     def _of_class(self, cls: Class, args: tuple[Hint, ...]) -> Shape:
+        self._here.add(cls)
         if cls in self._classes and not args:
             return self._classes[cls]
         shape = self._classes[cls] = Shape()  # known before its fields are read: types may contain themselves
+        reach = self._reach.setdefault(cls, {})
+        around = self._here
         names = dict(zip(getattr(cls, "__parameters__", ()), args, strict=False))
         row: list[Shape | None] = []
         for item in _fields(cls):
+            self._here = reach.setdefault(item.name, set())
             row.append(self._of(item.hint, names))
             self._name(shape, item, row[-1], cls)
+        self._here = around
         config = getattr(cls, "__struct_config__", None)
         if config is not None and config.array_like:
             shape.outward, shape.inward, shape.children = {}, {}, {}
@@ -107,7 +113,7 @@ class Plan:
         if hasattr(origin, "_fields"):
             args = tuple(typing.get_type_hints(origin, include_extras=True).values())
         if not args:
-            self._leaves.add(Any)
+            self._here.add(Any)
         shapes = tuple(self._of(arg, names) for arg in args if arg is not Ellipsis)
         if all(each is None for each in shapes):
             return None
@@ -151,10 +157,21 @@ def _is_open(hint: Hint) -> bool:
     return _origin(hint) in (Any, object) or _is_class(_origin(hint), Mapping)
 
 
-def _may_hold(leaf: Hint, number: type[float | Decimal]) -> bool:
-    """Whether a value of this type may be such a number: types that are not known to be something else may be."""
-    other = float if number is Decimal else Decimal
-    return not any(_is_class(leaf, finite) for finite in (*_FINITE, other))
+def _numbers(reach: dict[type, dict[str, set[Hint]]]) -> dict[type, tuple[str, ...]]:
+    """The fields of each class that may hold a float or a Decimal, however deep inside."""
+    holders: set[Hint] = {
+        each
+        for fields in reach.values()
+        for found in fields.values()
+        for each in found
+        if each not in reach and not any(_is_class(each, finite) for finite in _FINITE)
+    }
+    grown = True
+    while grown:
+        more = {cls for cls, fields in reach.items() if any(found & holders for found in fields.values())}
+        grown = not more <= holders
+        holders |= more
+    return {cls: tuple(name for name, found in reach[cls].items() if found & holders) for cls in reach}
 
 
 def _origin(hint: Hint) -> Hint:
@@ -181,7 +198,7 @@ def renamed(raw: bytes, shape: Shape, *, inward: bool) -> bytes:
     if start == b"{":
         entries = _OBJECTS.decode(raw)
         if shape.values is not None:
-            return _ENCODE({key: renamed(bytes(value), shape.values, inward=inward) for key, value in entries.items()})
+            return _ENCODE({key: _part(value, shape.values, inward=inward) for key, value in entries.items()})
         pairs = _inward(entries, shape) if inward else _outward(entries, shape)
         return _ENCODE(pairs)
     if start == b"[" and (shape.items or shape.row):

@@ -1,4 +1,4 @@
-"""Which part of a message JSON cannot carry: run only when something is wrong or suspicious, never on the fast path."""
+"""What JSON cannot carry: NaN and infinity, and values of other types. Says where in the message they are."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ from eventseam.contracts.fields import field_names, kind_of
 _DEPTH = 64  # an object that contains itself ends here
 
 
-def not_finite(value: object, path: str = "$", depth: int = _DEPTH) -> str | None:
-    """The path of the first NaN or infinity inside `value`, or None."""
+def is_finite(value: object, numbers: dict[type, tuple[str, ...]], depth: int = _DEPTH) -> bool:
+    """Whether `value` holds no NaN and no infinity. `numbers` names the fields of known classes that can hold one."""
     if isinstance(value, float):
-        return None if math.isfinite(value) else path
+        return math.isfinite(value)
     if isinstance(value, Decimal):
-        return None if value.is_finite() else path
-    found = (not_finite(part, path + step, depth - 1) for step, part in _parts(value) if depth)
-    return next((each for each in found if each is not None), None)
+        return value.is_finite()
+    if value is None or isinstance(value, str | int) or not depth:
+        return True
+    names = numbers.get(type(value))
+    parts = (part for _, part in _parts(value)) if names is None else (getattr(value, name, None) for name in names)
+    return all(is_finite(part, numbers, depth - 1) for part in parts)
+
+
+def not_finite(value: object, path: str = "$", depth: int = _DEPTH) -> str:
+    """The path of the first NaN or infinity inside a `value` that is not finite."""
+    for step, part in _parts(value) if depth else ():
+        if not is_finite(part, {}):
+            return not_finite(part, path + step, depth - 1)
+    return path
 
 
 def culprit(value: object, encode: Callable[[Any], bytes], path: str = "$", depth: int = _DEPTH) -> str:
