@@ -115,26 +115,29 @@ class App:
             raise WiringError(f"{service} does not run in this process. Add it to only=, or send the command instead")
         return await engine.call(name, self._called(made))
 
-    async def publish(self, service: Service[Any], *messages: object) -> list[str]:
-        """Append events (or commands) in one transaction; their ids. Waits for limits, or raises Overloaded."""
-        room = self._started()
-        made = [outgoing(message) for message in messages]
-        await room.limits.demand(each.channel for each in made)
-        rows = rows_for(made, Origin(service.name), self.seams, timestamp(self.seams.clock.now()))
-        await room.store.write(lambda sql: append(sql, rows))
-        room.hint.give()
-        return [str(row[5]) for row in rows]
+    async def publish(self, service: Service[Any], *events: object) -> list[str]:
+        """Append events in one transaction; their ids. Waits for limits, or raises Overloaded. ContractError as Ctx."""
+        publisher = self._bench(service).publisher
+        return await self._append(service, [publisher.event(event) for event in events])
+
+    async def send(self, service: Service[Any], command: object) -> str:
+        """Append a command; its id. Its handler runs later, with retries. Raises as `publish` does."""
+        route = self._bench(service).publisher.command_route(command)
+        return (await self._append(service, [outgoing(command, route.type)]))[0]
 
     @asynccontextmanager
     async def transaction(self, service: Service[D]) -> AsyncGenerator[Tx[D]]:
         """One transaction for code that is no handler: writes and messages commit together, or not at all."""
         room = self._started()
-        bench: Bench[D] = room.benches[service.name]
+        bench = self._bench(service)
         async with room.store.transaction() as sql:
             tx, notes = bench.transaction(sql)
-            yield tx
-            record = await finish(notes)
-            await room.limits.demand(each.channel for each in record.messages)
+            try:
+                yield tx
+                record = await finish(notes)
+            finally:
+                notes.close()  # a tx that is kept must not write into somebody else's transaction
+            await room.limits.demand((each.channel for each in record.messages), patiently=False)
             rows = rows_for(record.messages, Origin(service.name), self.seams, timestamp(self.seams.clock.now()))
             await append(sql, rows)
         room.hint.give()
@@ -152,6 +155,20 @@ class App:
     def describe(self) -> dict[str, Any]:
         """What is wired, as plain data without secrets: services, handlers, messages, policies, settings."""
         return described(self.services, self.settings, self.registry)
+
+    async def _append(self, service: Service[Any], made: Sequence[Outgoing]) -> list[str]:
+        room = self._started()
+        await room.limits.demand(each.channel for each in made)
+        rows = rows_for(made, Origin(service.name), self.seams, timestamp(self.seams.clock.now()))
+        await room.store.write(lambda sql: append(sql, rows))
+        room.hint.give()
+        return [str(row[5]) for row in rows]
+
+    def _bench(self, service: Service[D]) -> Bench[D]:
+        bench: Bench[D] | None = self._started().benches.get(service.name)
+        if bench is None:
+            raise WiringError(f"{service.name} does not run in this process. Add it to only=")
+        return bench
 
     def _called(self, made: Outgoing) -> Received:
         message_id = self.seams.ids.new()

@@ -139,6 +139,19 @@ class Service(Generic[D]):
         """
         return OnBatch(self._adder(("on_batch", "event", "batch"), (event,), Options(**policies, batch_max=max)))
 
+    def publish(self, connection: object, event: object, *, correlation_id: str | None = None) -> str:
+        """Append `event` inside the open transaction of the user's own sqlite3 connection; its message id.
+
+        It is delivered at least once after the commit, never before, and never if the transaction is rolled back; in
+        order per key if the write lock was held before. Needs no running app. Raises NotInTransaction, Overloaded,
+        ContractError or WiringError.
+        """
+        from eventseam.app.publish import publish_on
+        from eventseam.clock import Seams
+        from eventseam.journal.append import Origin
+
+        return publish_on(connection, event, Origin(self.name, correlation_id), Seams())
+
     def _adder(
         self,
         form: tuple[str, Kind, Mode],

@@ -17,14 +17,15 @@ from eventseam.delivery.item import Cause, Done, Item, Parked, cause_of
 from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.policy import Dead, next_step
 from eventseam.errors import (
-    ContractError,
     Fenced,
     HandlerTimeout,
     NotYet,
     OutcomeUnknown,
     Refused,
     StorageUnavailable,
+    TooLarge,
     Undecodable,
+    UnknownType,
 )  # fmt: skip
 from eventseam.journal.append import timestamp
 from eventseam.ports.probe import CircuitChanged, HandlerFailed, Observation
@@ -41,7 +42,7 @@ T = TypeVar("T")
 
 _NEVER = float("inf")
 _SLICE_SECONDS = 0.005
-_NOT_COUNTED = (ContractError, NotYet)
+_NOT_COUNTED = (Undecodable, UnknownType, TooLarge, NotYet)
 
 
 class _Worker:

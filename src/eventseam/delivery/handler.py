@@ -6,8 +6,10 @@ The user's API (`app`) builds these values; the engine runs them. A run returns 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from eventseam.contracts.envelope import Envelope
 from eventseam.contracts.message import MessageType, message_type
@@ -19,17 +21,18 @@ Mode = Literal["record", "tx", "batch"]
 """record: runs outside the transaction; tx: one transaction per message; batch: takes a list of messages."""
 
 
-@dataclass(slots=True)
-class Record:
-    """What a handler wants: writes in order, then messages in order, and its answer. Nothing has happened yet."""
+class Record(msgspec.Struct):
+    """What a handler wants: writes in order, then messages in order, and its answer. Nothing has happened yet.
 
-    writes: list[tuple[str, Sequence[object]]] = field(default_factory=list[tuple[str, "Sequence[object]"]])
-    messages: list[Outgoing] = field(default_factory=list["Outgoing"])
+    Here and below a Struct, since one is made per message: a tenth of the cost of a frozen dataclass.
+    """
+
+    writes: list[tuple[str, Sequence[object]]] = []
+    messages: list[Outgoing] = []
     answer: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A message that is to be appended: its type, its key and its encoded body. Envelope fields come at the apply."""
 
     type: MessageType[Any]
@@ -54,8 +57,7 @@ def outgoing(message: object, known: MessageType[Any] | None = None) -> Outgoing
     return Outgoing(known, known.key_of(message), known.encode(message), known.details_of(message))
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True):
     """One attempt: the decoded message, its envelope and which attempt this is (1 is the first)."""
 
     message: Any

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eventseam.errors import ContractError, NotYet, WiringError
+from eventseam.errors import NotYet, TooLarge, Undecodable, UnknownType, WiringError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Retry:
     max_seconds: float = 300.0
     factor: float = 2.0
     jitter: float = 0.2
-    never_on: tuple[type[Exception], ...] = (ContractError,)
+    never_on: tuple[type[Exception], ...] = (Undecodable, UnknownType, TooLarge)
 
     def __post_init__(self) -> None:
         """Raise WiringError for a policy that cannot be followed."""

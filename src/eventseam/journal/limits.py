@@ -81,11 +81,15 @@ class Limits:
             await self._clock.sleep(_LOOK_AGAIN_SECONDS)
         return True
 
-    async def demand(self, channels: Iterable[str]) -> None:
-        """Wait for every channel. Raises Overloaded, naming the channel and its limit."""
+    async def demand(self, channels: Iterable[str], *, patiently: bool = True) -> None:
+        """Raise Overloaded, naming the channel and its limit, unless every channel takes one more message.
+
+        `patiently` waits for that; whoever holds a lock that the readers need must not.
+        """
         for channel in sorted(set(channels)):
-            if not await self.wait(channel):
-                raise Overloaded(overloaded(channel, self._limits[channel]))
+            limit = self._limits.get(channel)
+            if limit and not await (self.wait(channel) if patiently else self._has_room(channel, limit)):
+                raise Overloaded(overloaded(channel, limit))
 
     async def _has_room(self, channel: str, limit: Limit) -> bool:
         if limit.pending_max is not None and await self._pending(channel, limit.pending_max) >= limit.pending_max:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 from uuid import UUID
 
-from eventseam.errors import EventseamError, SettingsError, StorageError, StorageUnavailable
+from eventseam.errors import EventseamError, NotInTransaction, SettingsError, StorageError, StorageUnavailable
 from eventseam.ports.sql import Operation, Row, Sql, run_sync
 from eventseam.storage.catalog import migrations, statements
 from eventseam.threads import Threads
@@ -348,6 +348,38 @@ class SqliteStore:
         }
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         return StorageUnavailable(f"{name}: {error}. {fixes.get(code, 'check the file and its disk').capitalize()}.")
+
+
+def checked_transaction(connection: sqlite3.Connection) -> None:
+    """Raise NotInTransaction for a user's connection on which an append could get lost or fail at random."""
+    if not connection.in_transaction:
+        if connection.isolation_level is None:
+            message = (
+                "publishing outside a transaction: the event could be lost, or lie about a write that failed. Write "
+                'connection.execute("BEGIN IMMEDIATE"), your own statements, publish(…), then connection.commit()'
+            )
+            raise NotInTransaction(message)
+        connection.execute("BEGIN IMMEDIATE")
+    elif not _holds_write_lock(connection):
+        message = (
+            "this transaction began deferred: as soon as it has read, SQLite may refuse its writes at random, whatever "
+            'the time-out. Begin it with connection.execute("BEGIN IMMEDIATE"), or write before you publish'
+        )
+        raise NotInTransaction(message)
+
+
+def _holds_write_lock(connection: sqlite3.Connection) -> bool:
+    """Whether an open transaction may write: if a stranger can take the write lock, it is not the one that holds it."""
+    file = connection.execute("PRAGMA database_list").fetchone()[2]
+    stranger = sqlite3.connect(file, timeout=0, isolation_level=None)
+    try:
+        stranger.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return True
+    else:
+        return False
+    finally:
+        stranger.close()
 
 
 async def _migrate(sql: Sql, seams: Seams) -> None:
