@@ -173,6 +173,7 @@ def test_a_database_of_another_version_is_refused(cli, shop, change, told):
         ("lag", "--database", "postgresql://app:canary-9@db/shop"),
         ("lag", "--database", "postgresql://app:can@ary-9/x@db/shop"),
         ("lag", "--database", "sqlite://app:canary-9@/shop.db"),
+        ("lag", "--debug", "--database", "sqlite://app:canary-9@/shop.db"),
         ("lag", "--databse", "postgresql://app:canary-9@db/shop"),
         ("lag", "postgresql://app:canary-9@db/shop"),
         ("run", "postgresql://app:canary-9@db/shop"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -35,6 +37,16 @@ async def greet(event, ctx):
 def note(event): ...
 
 an_app = App(email, settings=Settings(database="sqlite:///unused.db"))
+
+hanging = Service("hanging")
+
+@hanging.on(OrderPlaced)
+async def hang(event):
+    print("hanging", flush=True)
+    await asyncio.sleep(600)
+
+def create_hanging():
+    return App(hanging, settings=Settings(database="sqlite:///shop.db", grace_seconds=600))
 
 def create():
     return App(email, other, settings=Settings(database="sqlite:///shop.db", grace_seconds=5))
@@ -100,10 +112,10 @@ def test_an_unknown_service_is_a_wiring_error(cli, folder):
     assert "nobody" in ended.err
 
 
-def start(folder, *words):
+def start(folder, *words, factory="create"):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("EVENTSEAM_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "eventseam.cli", "run", "running_shop:create", *words],
+        [sys.executable, "-m", "eventseam.cli", "run", f"running_shop:{factory}", *words],
         cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -132,15 +144,19 @@ def test_only_runs_what_it_names_and_json_announces_it(folder):
     assert {"running": ["email"], "channels": ["order"], "database": "sqlite:///shop.db"} == json.loads("".join(lines))
 
 
+def publish(folder):
+    """As a foreign program does it."""
+    with closing(sqlite3.connect(folder / "shop.db", timeout=30, isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO event_outbox (aggregate_type, aggregate_id, event_type, payload, message_id, correlation_id) "
+            """VALUES ('order', 'o-1', 'order.placed', '{"order_id": "payload-canary"}', 'm-1', 'c-1')"""
+        )
+
+
 def test_json_logs_carry_the_correlation_id_and_no_payload(folder):
     process = start(folder, "--logs", "json")
     process.stdout.readline()
-    insert = (
-        "import sqlite3; c = sqlite3.connect('shop.db', timeout=30); c.execute(\"INSERT INTO event_outbox "
-        "(aggregate_type, aggregate_id, event_type, payload, message_id, correlation_id) VALUES "
-        "('order', 'o-1', 'order.placed', '{\\\"order_id\\\": \\\"payload-canary\\\"}', 'm-1', 'c-1')\"); c.commit()"
-    )
-    subprocess.run([sys.executable, "-c", insert], cwd=folder, check=True)
+    publish(folder)
     failed = next(line for line in process.stderr if '"handler_failed"' in line)
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=30)
@@ -162,3 +178,20 @@ def test_a_second_engine_shows_up_as_waiting_and_stops_as_well(folder):
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=30)
     assert (Exit.INTERRUPTED, Exit.INTERRUPTED) == (first.returncode, second.returncode)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_handler_that_hangs(folder):
+    process = start(folder, factory="create_hanging")
+    process.stdout.readline()
+    publish(folder)
+    assert "hanging\n" == process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert Exit.INTERRUPTED == process.returncode
+    with closing(sqlite3.connect(folder / "shop.db")) as connection:
+        assert [(0, 0)] == connection.execute(
+            "SELECT (SELECT count(*) FROM processed_events), (SELECT count(*) FROM unsettled)"
+        ).fetchall()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from types import MappingProxyType
+from typing import cast
 
 from eventseam.cli.render import printable
 from eventseam.errors import ContractError, EventseamError, MissingExtraError, SettingsError, StorageError, WiringError
@@ -51,7 +52,7 @@ def first_of(error: BaseException) -> BaseException:
     """The first error of a group that tasks raised together."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    group: BaseExceptionGroup[BaseException] = error
+    group = cast("BaseExceptionGroup[BaseException]", error)
     return first_of(group.exceptions[0])
 
 

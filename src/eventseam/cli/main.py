@@ -11,6 +11,7 @@ from eventseam.cli import demo, describe, dlq, lag, outbox, run
 from eventseam.cli.exits import Exit, complaint, exit_for
 from eventseam.cli.parsing import Command, build_parser
 from eventseam.cli.render import Screen
+from eventseam.observe.logs import without_secrets
 
 if TYPE_CHECKING:
     import argparse
@@ -55,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
         return Exit.OK
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last stop: scripts get a code and one line
         if args.debug:
-            traceback.print_exc()
+            print(without_secrets(traceback.format_exc()), end="", file=sys.stderr)
         print(complaint(error), file=sys.stderr)
         return exit_for(error)
 

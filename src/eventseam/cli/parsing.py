@@ -9,13 +9,18 @@ import argparse
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from types import MappingProxyType
+from typing import NoReturn, TypeAlias
 
 from eventseam.cli.exits import MEANINGS, Exit, UsageError, complaint
 from eventseam.cli.render import Screen
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 10_000
+
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+"""What `add_subparsers` gives: argparse has no public name for it."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,7 +48,7 @@ class Command:
     exits: Sequence[Exit] = (Exit.OK, Exit.USAGE, Exit.WIRING, Exit.STORAGE)
 
 
-GROUPS = (("dlq", "dead letters, and what waits behind them"),)
+GROUPS = MappingProxyType({"dlq": "dead letters, and what waits behind them"})
 """The words that are followed by a second one, and what they are about."""
 
 
@@ -53,14 +58,11 @@ def build_parser(commands: Sequence[Command], *, typed: Sequence[str] | None = N
     root.formatter_class = argparse.RawDescriptionHelpFormatter
     root.add_argument("--version", action="store_true", help="print the version and end")
     top = root.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser)
-    inside = {
-        name: top.add_parser(name, help=about, description=about.capitalize() + ".").add_subparsers(
-            metavar="COMMAND", title="commands", parser_class=Parser, required=True
-        )
-        for name, about in GROUPS
-    }
+    inside: dict[str, Subparsers] = {}
     for command in commands:
         group, _, name = command.name.rpartition(" ")
+        if group and group not in inside:
+            inside[group] = _add_group(top, group)
         parser = (inside[group] if group else top).add_parser(
             name,
             help=command.summary,
@@ -72,6 +74,13 @@ def build_parser(commands: Sequence[Command], *, typed: Sequence[str] | None = N
         if typed is None or command.name.split()[0] in typed[:1]:
             _fill(parser, command)
     return root
+
+
+def _add_group(top: Subparsers, group: str) -> Subparsers:
+    """A word that needs a second one."""
+    about = GROUPS[group]
+    parser = top.add_parser(group, help=about, description=about.capitalize() + ".")
+    return parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=Parser, required=True)
 
 
 def arguments_of(command: Command) -> list[argparse.Action]:
