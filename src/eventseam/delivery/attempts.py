@@ -79,6 +79,7 @@ class Attempts:
         self._threads = Threads(f"eventseam-{handlers[0].service}", options.threads_max)
         self._before_offer: Callable[[Item], Awaitable[None]] | None = None
         self.running = 0
+        self.stopping = False
 
     def workers(self) -> Iterator[Coroutine[Any, Any, None]]:
         """One coroutine per worker, and the watchdog that times handlers out."""
@@ -152,7 +153,11 @@ class Attempts:
                     items.append(item)
                 else:
                     ready.put(item)
-        return [item for item in items if (item.shift is None or item.shift.on) and self._admitted(item)]
+        return [item for item in items if self._is_wanted(item) and self._admitted(item)]
+
+    def _is_wanted(self, item: Item) -> bool:
+        """Not what belongs to an owner that is no more; while stopping only calls, whose callers wait."""
+        return item.shift is None or (item.shift.on and not self.stopping)
 
     def _admitted(self, item: Item) -> bool:
         """Whether an item may run; with an open circuit it is held back without burning an attempt."""

@@ -18,7 +18,7 @@ from eventseam.delivery.lanes import Lanes
 from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.ownership import Ownership
 from eventseam.delivery.unsettled import retried
-from eventseam.errors import LaneParked, Refused, StorageUnavailable
+from eventseam.errors import EventseamError, LaneParked, Refused, StorageUnavailable
 from eventseam.ports.probe import IntakeChanged
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Engine:
         self._stopping = False
         self._paused = False
         self._calling: Counter[Lane] = Counter()
+        self._calls: set[asyncio.Future[object]] = set()
         self.shift: Shift | None = None
 
     async def run(self) -> None:
@@ -84,7 +85,7 @@ class Engine:
 
     async def stop(self) -> None:
         """Take nothing new and wait up to the grace period for what runs. Cancel `run` afterwards."""
-        self._stopping = True
+        self._stopping = self._attempts.stopping = True
         clock = self._around.seams.clock
         ends = clock.monotonic() + self._options.grace_seconds
         while self._attempts.running and clock.monotonic() < ends:
@@ -103,6 +104,7 @@ class Engine:
             raise LaneParked(message)
         item.answer = asyncio.get_running_loop().create_future()
         self._calling[item.lane] += 1
+        self._calls.add(item.answer)
         self._lanes.offer(item)
         try:
             answer = await item.answer
@@ -110,6 +112,7 @@ class Engine:
                 raise answer
             return answer
         finally:
+            self._calls.discard(item.answer)
             self._calling[item.lane] -= 1
             self._calling += Counter()  # drops the lanes that are back at zero
 
@@ -343,6 +346,9 @@ class Engine:
         """Forget what runs and release ownership, so that the next owner need not wait for the lease to end."""
         if self.shift is not None:
             self.shift.end()
+        for answer in self._calls:
+            if not answer.done():
+                answer.set_exception(EventseamError("the app stopped before the command was committed: call it again"))
         await self._ownership.release()
         self._attempts.close()
 

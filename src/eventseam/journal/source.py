@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from eventseam.ports.sql import Row, Sql, Store
 
+_ID_MAX = 128
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -94,14 +95,19 @@ def received(row: Row) -> Received:
     except (TypeError, ValueError):
         time, problem = EPOCH, f"created_at is {created_at!r}, which is no time"
     raw: bytes = payload if body is None else body
+    if not _is_id(message_id):
+        message_id, problem = (
+            f"journal-{position}",
+            f"message_id is {message_id[:64]!r}: 1 to 128 printable ASCII characters",
+        )
     envelope = Envelope(
-        id=str(message_id),
+        id=message_id,
         type=wire,
         source=source or channel,
         channel=channel,
         key=key,
         time=time,
-        correlation_id=correlation or str(message_id),
+        correlation_id=correlation or message_id,
         causation_id=causation,
         trace=trace,
         sequence=position,
@@ -110,3 +116,8 @@ def received(row: Row) -> Received:
         details=details,
     )
     return Received(position, envelope, raw, problem)
+
+
+def _is_id(text: str) -> bool:
+    """Whether a foreign program's message id can be compared and stored everywhere as it is."""
+    return 0 < len(text) <= _ID_MAX and text.isascii() and text.isprintable()

@@ -189,6 +189,7 @@ class SqliteStore:
         self._handler_threads = Threads("eventseam-tx", self._options.transaction_threads)
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
+        self._spare: sqlite3.Connection | None = None
         self._data_version: int | None = None
         self._others_seen_at = float("-inf")
         self._rest_until = 0.0
@@ -218,27 +219,37 @@ class SqliteStore:
         """See ports.sql.Store. The lock of the file is held until the block ends: keep it short."""
         async with self._gate:
             await self._rest()
-            connection = await self._writer_thread.run(self._open)
+            run = self._writer_thread.run
+            connection = await run(self._own_writer)
+            began = self._seams.clock.monotonic()
             try:
-                await self._writer_thread.run(lambda: self._begin(connection))
+                began = await run(lambda: self._begin(connection))
                 yield _HoppingSql(SqliteSql(connection), self._writer_thread)
-                await self._writer_thread.run(lambda: self._commit(connection))
+                await run(lambda: self._commit(connection))
             except BaseException as error:
-                await self._writer_thread.run(lambda: _roll_back(connection))
+                await run(lambda: _roll_back(connection))
                 raise self._translated(error) from error
             finally:
-                await self._writer_thread.run(connection.close)
+                self._plan_rest(began)
 
     async def blocking(self, body: Callable[[Sql], T]) -> T:
-        """See ports.sql.Store. Cancelled, it interrupts the connection and leaves a body that hangs behind."""
+        """See ports.sql.Store. Cancelled, it closes the connection under a body that hangs, and leaves it behind."""
         async with self._gate:
             await self._rest()
-            connection = await self._writer_thread.run(self._open)
+            connection = self._spare or await self._writer_thread.run(self._open)
+            self._spare = None
             try:
-                return await self._handler_threads.hurry(lambda: self._in_transaction(connection, body))
-            finally:
+                result = await self._handler_threads.hurry(lambda: self._in_transaction(connection, body))
+            except asyncio.CancelledError:
                 connection.interrupt()
                 await self._writer_thread.run(lambda: _end(connection))
+                raise
+            except BaseException:
+                self._spare = connection
+                raise
+            self._spare = connection
+            self._data_version = None  # the change that the writer will see was ours
+            return result
 
     def is_unavailable(self, error: BaseException) -> bool:
         """See ports.sql.Store."""
@@ -247,10 +258,10 @@ class SqliteStore:
     async def close(self) -> None:
         """See ports.sql.Store."""
         async with self._gate:
-            for connection, thread in ((self._writer, self._writer_thread), (self._reader, self._reader_thread)):
+            for connection in (self._writer, self._reader, self._spare):
                 if connection is not None:
-                    await thread.run(connection.close)
-            self._writer = self._reader = None
+                    await self._writer_thread.run(connection.close)
+            self._writer = self._reader = self._spare = None
         for threads in (self._writer_thread, self._reader_thread, self._handler_threads):
             threads.close()
 
@@ -274,11 +285,14 @@ class SqliteStore:
 
     def _write_now(self, operation: Operation[T]) -> T:
         try:
-            if self._writer is None:
-                self._writer = self._open()
-            return self._in_transaction(self._writer, lambda sql: run_sync(operation(sql)))
+            return self._in_transaction(self._own_writer(), lambda sql: run_sync(operation(sql)))
         except sqlite3.Error as error:
             raise self._translated(error) from error
+
+    def _own_writer(self) -> sqlite3.Connection:
+        if self._writer is None:
+            self._writer = self._open()
+        return self._writer
 
     def _in_transaction(self, connection: sqlite3.Connection, body: Callable[[Sql], T]) -> T:
         began = self._begin(connection)

@@ -2,9 +2,9 @@
 -- AUTOINCREMENT is the order of the log: ids are never used twice, and one writer at a time makes id order commit order.
 CREATE TABLE event_outbox (
   id             INTEGER PRIMARY KEY AUTOINCREMENT,
-  aggregate_type TEXT NOT NULL CONSTRAINT aggregate_type_is_a_channel_name CHECK (length(aggregate_type) BETWEEN 1 AND 128),
-  aggregate_id   TEXT NOT NULL CONSTRAINT aggregate_id_is_a_key_of_1_to_512_characters CHECK (length(aggregate_id) BETWEEN 1 AND 512),
-  event_type     TEXT NOT NULL CONSTRAINT event_type_has_1_to_256_characters CHECK (length(event_type) BETWEEN 1 AND 256),
+  aggregate_type TEXT NOT NULL CONSTRAINT aggregate_type_is_a_channel_name CHECK (typeof(aggregate_type) = 'text' AND length(aggregate_type) BETWEEN 1 AND 128),
+  aggregate_id   TEXT NOT NULL CONSTRAINT aggregate_id_is_a_key_of_1_to_512_characters CHECK (typeof(aggregate_id) = 'text' AND length(aggregate_id) BETWEEN 1 AND 512),
+  event_type     TEXT NOT NULL CONSTRAINT event_type_has_1_to_256_characters CHECK (typeof(event_type) = 'text' AND length(event_type) BETWEEN 1 AND 256),
   payload        TEXT NOT NULL CONSTRAINT payload_has_at_most_16_MiB CHECK (length(payload) <= 16777216),
   created_at     TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
   published_at   TEXT,
