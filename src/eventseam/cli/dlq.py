@@ -105,7 +105,7 @@ def _show(args: argparse.Namespace, screen: Screen) -> int:
         screen.write_bytes(body)
         return Exit.OK
     document = {**_document(row), "error_trace": _safe(row.error_trace), "body": _body_document(body)}
-    trace = [f"trace\n{_safe(row.error_trace)}"] if row.error_trace else []
+    trace = [f"raised at\n{_safe(row.error_trace.rstrip())}"] if row.error_trace else []
     screen.show(document, Fields(_fields(row)), *trace, f"raw bytes ({len(body):,})\n{_body_text(body)}")
     return Exit.OK
 
