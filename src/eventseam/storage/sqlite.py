@@ -236,8 +236,8 @@ class SqliteStore:
         """See ports.sql.Store. Cancelled, it closes the connection under a body that hangs, and leaves it behind."""
         async with self._gate:
             await self._rest()
-            connection = self._spare or await self._writer_thread.run(self._open)
-            self._spare = None
+            spare, self._spare = self._spare, None
+            connection = spare if spare is not None else await self._writer_thread.run(self._open)
             try:
                 result = await self._handler_threads.hurry(lambda: self._in_transaction(connection, body))
             except asyncio.CancelledError:
