@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import string
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 
 from eventseam.contracts.fields import KINDS, field_names, kind_of
 from eventseam.contracts.message import Declared, MessageType, declare, declared_type
@@ -42,6 +42,15 @@ class Limit:
                 raise WiringError(f"Limit({name}={value!r}): it must be greater than 0 and finite.")
 
 
+class ChannelOptions(TypedDict, total=False):
+    """What a channel may be told beside its name and key. Defaults: False, None, None, "structured"."""
+
+    internal: bool
+    limit: Limit | None
+    rename: Literal["camel"] | None
+    mode: Literal["structured", "binary"]
+
+
 class Channel:
     """One aggregate's voice. `key` is the field that all its messages have; messages of one key keep their order.
 
@@ -58,25 +67,26 @@ class Channel:
     rename: Literal["camel"] | None
     mode: Literal["structured", "binary"]
 
-    def __init__(  # noqa: PLR0913 - one name and five independent options, all with defaults but the key
-        self,
-        name: str,
-        *,
-        key: str,
-        internal: bool = False,
-        limit: Limit | None = None,
-        rename: Literal["camel"] | None = None,
-        mode: Literal["structured", "binary"] = "structured",
-    ) -> None:
+    def __init__(self, name: str, *, key: str, **options: Unpack[ChannelOptions]) -> None:
         """Declare a channel. Raises WiringError for names and options that cannot be used."""
+        unknown = ", ".join(sorted(options.keys() - ChannelOptions.__optional_keys__))
+        if unknown:
+            raise WiringError(f"Channel({name!r}): no option {unknown}. It has internal, limit, rename and mode.")
+        rename, mode = options.get("rename"), options.get("mode", "structured")
         if not key.isidentifier():
             raise WiringError(f"Channel({name!r}): key {key!r} is no attribute name. Name the field that orders it.")
         if rename not in (None, "camel") or mode not in ("structured", "binary"):
             raise WiringError(f"Channel({name!r}): rename is None or 'camel', mode is 'structured' or 'binary'.")
-        values = (_checked_name(name, "channel"), key, internal, limit, rename, mode)
-        for slot, value in zip(("name", "key", "internal", "limit", "rename", "mode"), values, strict=True):
-            object.__setattr__(self, slot, value)
-        object.__setattr__(self, "_types", {})
+        self._set("name", _checked_name(name, "channel"))
+        self._set("key", key)
+        self._set("internal", options.get("internal", False))
+        self._set("limit", options.get("limit"))
+        self._set("rename", rename)
+        self._set("mode", mode)
+        self._set("_types", {})
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Channel '{self.name}' is read only: pass {name} when it is made.")

@@ -57,9 +57,8 @@ def checked_body(body: bytes | str, caps: Caps) -> bytes:
             return checked_body(body.encode(), caps)
         except UnicodeEncodeError as error:
             raise Undecodable(f"the body is text with a lone surrogate at {error.start}") from None
-    depth_max = caps.depth_max
-    may_be_deep = len(body) > 2 * depth_max and body.count(b"{") + body.count(b"[") > depth_max
-    if may_be_deep and _deeper(body, depth_max):
+    nested = body.find(b"{", 1) > 0 or b"[" in body
+    if nested and body.count(b"{") + body.count(b"[") > caps.depth_max and _deeper(body, caps.depth_max):
         raise TooLarge(f"JSON nested deeper than {caps.depth_max} levels. Flatten it.")
     return body
 
@@ -120,7 +119,10 @@ class Codec(Generic[T]):
 
     def decode(self, body: bytes | str, caps: Caps = DEFAULT_CAPS) -> T:
         """The message in `body`. Raises Undecodable with path and reason, or TooLarge; nothing else."""
-        raw = checked_body(body, caps)
+        if isinstance(body, bytes) and len(body) <= _SHALLOW_BYTES and caps is DEFAULT_CAPS:
+            raw = body  # within all caps
+        else:
+            raw = checked_body(body, caps)
         try:
             if self._shape is not None:
                 raw = renamed(raw, self._shape, inward=True)

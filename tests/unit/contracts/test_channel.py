@@ -116,7 +116,7 @@ def test_a_channel_is_read_only():
         Channel("x", key="id").key = "other"
 
 
-@pytest.mark.parametrize("options", [{"key": "a.b"}, {"key": ""}, {"rename": "kebab"}, {"mode": "xml"}])
+@pytest.mark.parametrize("options", [{"key": "a.b"}, {"key": ""}, {"rename": "kebab"}, {"mode": "xml"}, {"colour": 1}])
 def test_options_that_do_not_exist_are_refused(options):
     with pytest.raises(WiringError, match=r"Channel\('x'\)"):
         Channel("x", **{"key": "id"} | options)
