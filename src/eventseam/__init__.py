@@ -34,7 +34,7 @@ from eventseam.errors import (
     UnknownType,
     WiringError,
 )
-from eventseam.observe.logs import JsonLogs, TextLogs
+from eventseam.observe.logs import JsonLogs, StandardLogs, TextLogs
 from eventseam.ports.probe import Observation, Probe
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "Service",
     "Settings",
     "SettingsError",
+    "StandardLogs",
     "StorageError",
     "StorageUnavailable",
     "SyncTx",

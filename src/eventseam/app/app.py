@@ -20,7 +20,7 @@ from eventseam.clock import Seams
 from eventseam.contracts.envelope import Envelope
 from eventseam.contracts.registry import Registry
 from eventseam.delivery.handler import Outgoing, outgoing
-from eventseam.errors import EventseamError, WiringError
+from eventseam.errors import EventseamError, StorageUnavailable, WiringError
 from eventseam.journal.append import Origin, append, rows_for, timestamp, trace_of
 from eventseam.journal.look import trim
 from eventseam.ports.transport import Received
@@ -218,8 +218,9 @@ class App:
             async with asyncio.timeout(self.settings.grace_seconds):
                 await _together(engine.stop() for engine in room.engines.values())
                 await room.committer.wait_idle()
-        except TimeoutError:
-            pass
+                await _together(engine.save() for engine in room.engines.values())
+        except (TimeoutError, StorageUnavailable):
+            pass  # what is unfinished or unsaved is found again at the next start
         finally:
             for task in engines:
                 task.cancel()

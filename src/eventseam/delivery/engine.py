@@ -91,6 +91,11 @@ class Engine:
         while self._attempts.running and clock.monotonic() < ends:
             await clock.sleep(0.01)
 
+    async def save(self) -> None:
+        """Write positions that moved past messages which nobody here handles. Call it when nothing runs any more."""
+        if self.shift is not None and self.shift.on:
+            await self._committer.save(self.shift)
+
     async def call(self, handler: str, received: Received) -> object:
         """Run one command now, in its lane, and return its answer once it is committed.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from eventseam.journal.source import moment
+
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from eventseam.ports.sql import Sql
 
 
@@ -51,7 +54,8 @@ async def lag(sql: Sql, now: datetime) -> list[Lag]:
     found: list[Lag] = []
     for reader, slot, done, owner, _ in await sql.rows("all_positions"):
         count, oldest = (await sql.rows("behind_all", done))[0]
-        age = max(0.0, (now - datetime.fromisoformat(oldest)).total_seconds()) if oldest else 0.0
+        since = moment(oldest) if oldest else None
+        age = max(0.0, (now - since).total_seconds()) if since else 0.0
         found.append(
             Lag(service=reader, slot=slot, position=done, behind_messages=count, behind_seconds=age, owner=owner)
         )

@@ -83,17 +83,23 @@ class JournalSource:
             return
 
 
+def moment(text: str) -> datetime | None:
+    """A journal row's time, in UTC where it names no zone; None for a text that is no time."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
 def received(row: Row) -> Received:
     """A journal row as a message, whatever a foreign program has put into it."""
     (position, channel, key, wire, payload, body, created_at, message_id, source, correlation, causation, trace,
      content_type, schema_id, details) = row  # fmt: skip
     problem = None
-    try:
-        time = datetime.fromisoformat(created_at)
-        if time.tzinfo is None:
-            time = time.replace(tzinfo=UTC)
-    except (TypeError, ValueError):
-        time, problem = EPOCH, f"created_at is {created_at!r}, which is no time"
+    time = moment(created_at)
+    if time is None:
+        time, problem = EPOCH, f"created_at is {created_at[:64]!r}, which is no time"
     raw: bytes = payload if body is None else body
     if not _is_id(message_id):
         message_id, problem = (

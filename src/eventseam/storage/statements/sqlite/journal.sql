@@ -28,15 +28,8 @@ SELECT count(*) FROM (SELECT 1 FROM event_outbox WHERE id > $2 AND aggregate_typ
 -- slowest_reader: the lowest finished position among the given readers (a JSON array)
 SELECT coalesce(min(done), 0) FROM positions WHERE reader IN (SELECT value FROM json_each($1));
 
--- oldest_pending: when the first row of these channels after a position was created
-SELECT created_at FROM event_outbox
-WHERE id > $1 AND aggregate_type IN (SELECT value FROM json_each($2)) ORDER BY id LIMIT 1;
-
--- behind: rows of these channels after a position
-SELECT count(*) FROM event_outbox WHERE id > $1 AND aggregate_type IN (SELECT value FROM json_each($2));
-
 -- behind_all: rows after a position, of whatever channel
-SELECT count(*), min(created_at) FROM event_outbox WHERE id > $1;
+SELECT count(*), cast(min(created_at) AS TEXT) FROM event_outbox WHERE id > $1;
 
 -- trim_journal: drop up to $3 rows that are older than $2 and that every reader has finished
 DELETE FROM event_outbox WHERE id IN (
