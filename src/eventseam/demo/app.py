@@ -1,10 +1,10 @@
-"""The shop as an app: `eventseam run eventseam.demo.app:create`. Settings come from the environment, unless given."""
+"""The shop as an app: `eventseam run eventseam.demo.app:create`. Its settings come from the environment."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eventseam import App, Settings
+from eventseam import App
 from eventseam.demo.shop.analytics.service import analytics
 from eventseam.demo.shop.email.service import email
 from eventseam.demo.shop.inventory.service import inventory
@@ -13,10 +13,11 @@ from eventseam.demo.shop.payments.service import payments
 from eventseam.demo.shop.shipping.service import shipping
 
 if TYPE_CHECKING:
-    from eventseam.ports.probe import Probe
+    from eventseam import Probe
+
+SERVICES = (orders, inventory, payments, shipping, email, analytics)
 
 
-def create(settings: Settings | None = None, probe: Probe | None = None) -> App:
+def create(probe: Probe | None = None) -> App:
     """The six services, wired. Raises SettingsError for an environment that cannot be used."""
-    services = (orders, inventory, payments, shipping, email, analytics)
-    return App(*services, settings=settings or Settings.from_env(), probe=probe)
+    return App(*SERVICES, probe=probe)

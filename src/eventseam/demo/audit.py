@@ -73,7 +73,8 @@ TRACES = (
     Trace("shipping", "shipments", (PaymentSucceeded,)),
     Trace("email", "emails", (OrderPlaced, OrderConfirmed, OrderRejected)),
     Trace("analytics", "sales", (OrderPlaced,), by_order=True),
-    Trace("analytics", "revenue_entries", (OrderConfirmed,)),
+    Trace("analytics", "earned_sales", (OrderConfirmed,)),
+    Trace("analytics", "missed_sales", (OrderRejected,)),
 )
 
 

@@ -21,7 +21,7 @@ from eventseam.errors import SettingsError
 from eventseam.storage.sqlite import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from eventseam.demo.report import Report
 
@@ -97,7 +97,7 @@ def _console(*, as_json: bool) -> Console:
 
 
 @contextmanager
-def _database(options: Options) -> Iterator[Path]:
+def _database(options: Options) -> Generator[Path]:
     """The shop's file. Raises SettingsError where going on, or starting anew, would not be what was meant."""
     if options.database is None:
         if options.resume:

@@ -8,7 +8,6 @@ from collections import Counter
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
-from eventseam import App, Settings
 from eventseam.clock import Clock, SystemClock
 from eventseam.demo.app import create
 from eventseam.demo.data import DataError
@@ -17,9 +16,10 @@ from eventseam.errors import EventseamError
 from eventseam.ports.probe import Applied, HandlerFailed, Observation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
     from pathlib import Path
 
+    from eventseam import App
     from eventseam.demo.board import Counts
     from eventseam.demo.shop.orders.contracts import PlaceOrder
 
@@ -98,9 +98,9 @@ class EventsSide:
 
 
 @asynccontextmanager
-async def events_side(database: Path, tally: Tally, counts: Counts) -> AsyncIterator[EventsSide]:
-    """The app on the file `database`, started and in the end stopped."""
-    app = create(Settings(database=f"sqlite:///{database}"), tally)
+async def events_side(database: Path, tally: Tally, counts: Counts) -> AsyncGenerator[EventsSide]:
+    """The app on the environment's database, which is the file `database`: started, and in the end stopped."""
+    app = create(tally)
     async with app.running():
         with closing(looking_at(database)) as shop:
             side = EventsSide(app, shop, counts)

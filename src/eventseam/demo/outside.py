@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 
 VARIABLE = "SHOP_OUTSIDE"
 
@@ -43,10 +44,11 @@ class Outage(NamedTuple):
 
 
 class Outside:
-    """The file, open in one process. Every method is one short transaction of its own; threads may share it."""
+    """The file, open in one process. Every method is one short transaction of its own; threads take turns."""
 
     def __init__(self, path: str) -> None:
         """Open or make the file at `path`."""
+        self._turn = threading.Lock()
         # A kill -9 loses nothing that was committed: the page cache is the machine's, so no sync is waited for.
         self._sql = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         self._sql.executescript(TABLES)
@@ -58,72 +60,69 @@ class Outside:
 
     def prepare(self, missing: Iterable[str], declined: Iterable[str]) -> None:
         """Decide once which orders the warehouse will not have and which cards the gateway will decline."""
-        with self._at_once():
-            self._sql.executemany("INSERT OR IGNORE INTO missing VALUES (?)", ((each,) for each in missing))
-            self._sql.executemany("INSERT OR IGNORE INTO declined VALUES (?)", ((each,) for each in declined))
+        with self._turn:
+            self._sql.execute("BEGIN IMMEDIATE")
+            self._sql.executemany("INSERT OR IGNORE INTO missing VALUES (?)", [(each,) for each in missing])
+            self._sql.executemany("INSERT OR IGNORE INTO declined VALUES (?)", [(each,) for each in declined])
+            self._sql.execute("COMMIT")
 
     def has(self, order_id: str) -> bool:
         """Whether the warehouse has the items of an order."""
-        return not self._one("SELECT count(*) FROM missing WHERE order_id = ?", order_id)
+        return not self._rows("SELECT 1 FROM missing WHERE order_id = ?", order_id)
 
     def charge(self, order_id: str, amount: Decimal, key: str) -> str | None:
         """The receipt of the one charge of `key`; None if the card is declined. Raises ConnectionError in an outage."""
-        if self._one("SELECT count(*) FROM outage WHERE ended_at IS NULL"):
+        if self._rows("SELECT 1 FROM outage WHERE ended_at IS NULL"):
             raise ConnectionError("the card gateway is down")
-        if self._one("SELECT count(*) FROM declined WHERE order_id = ?", order_id):
+        if self._rows("SELECT 1 FROM declined WHERE order_id = ?", order_id):
             return None
-        self._sql.execute("INSERT OR IGNORE INTO charges VALUES (?, ?, ?)", (key, order_id, str(amount)))
+        self._rows("INSERT OR IGNORE INTO charges VALUES (?, ?, ?)", key, order_id, str(amount))
         return f"receipt-{order_id}"
 
     def charges(self, like: str) -> Sequence[tuple[str, Decimal]]:
         """Order and amount of every charge whose idempotency key is LIKE that."""
-        found = self._sql.execute("SELECT order_id, amount FROM charges WHERE idempotency_key LIKE ?", (like,))
-        return [(order_id, Decimal(amount)) for order_id, amount in found]
+        rows = self._rows("SELECT order_id, amount FROM charges WHERE idempotency_key LIKE ?", like)
+        return [(order_id, Decimal(amount)) for order_id, amount in rows]
 
     def begin_outage(self, now: float) -> None:
         """The gateway goes down. It does so once; a second time changes nothing."""
-        self._sql.execute("INSERT INTO outage SELECT ?, NULL WHERE NOT EXISTS (SELECT 1 FROM outage)", (now,))
+        self._rows("INSERT INTO outage SELECT ?, NULL WHERE NOT EXISTS (SELECT 1 FROM outage)", now)
 
     def end_outage(self, now: float) -> None:
         """The gateway comes back."""
-        self._sql.execute("UPDATE outage SET ended_at = ? WHERE ended_at IS NULL", (now,))
+        self._rows("UPDATE outage SET ended_at = ? WHERE ended_at IS NULL", now)
 
     def outage(self) -> Outage | None:
         """The outage, or None while there has been none."""
-        row = self._sql.execute("SELECT began_at, ended_at FROM outage").fetchone()
-        return Outage(*row) if row else None
+        rows = self._rows("SELECT began_at, ended_at FROM outage")
+        return Outage(*rows[0]) if rows else None
 
     def answer(self, order_id: str, answer: str) -> None:
         """A customer of the chain writes down what came back."""
-        self._sql.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (order_id, answer))
+        self._rows("INSERT OR IGNORE INTO answers VALUES (?, ?)", order_id, answer)
 
     def answers(self) -> dict[str, str]:
         """What came back, by order."""
-        return dict(self._sql.execute("SELECT order_id, answer FROM answers").fetchall())
+        return dict(self._rows("SELECT order_id, answer FROM answers"))
 
     def begin_run(self) -> int:
         """The number of this run of the demo on this file; a resumed demo has several."""
-        return self._one("INSERT INTO tally (retries, duplicates) VALUES (0, 0) RETURNING run")
+        run: int = self._rows("INSERT INTO tally (retries, duplicates) VALUES (0, 0) RETURNING run")[0][0]
+        return run
 
     def count(self, run: int, retries: int, duplicates: int) -> None:
         """Keep what the engine has told of `run` so far."""
-        self._sql.execute("UPDATE tally SET retries = ?, duplicates = ? WHERE run = ?", (retries, duplicates, run))
+        self._rows("UPDATE tally SET retries = ?, duplicates = ? WHERE run = ?", retries, duplicates, run)
 
     def counts(self) -> tuple[int, int]:
         """Retries and absorbed duplicates, over all runs."""
-        row = self._sql.execute("SELECT coalesce(sum(retries), 0), coalesce(sum(duplicates), 0) FROM tally").fetchone()
-        return (row[0], row[1])
+        retries, duplicates = self._rows("SELECT sum(retries), sum(duplicates) FROM tally")[0]
+        return (retries or 0, duplicates or 0)
 
-    def _one(self, sql: str, *args: object) -> int:
-        row = self._sql.execute(sql, args).fetchone()
-        value: int = row[0]
-        return value
-
-    @contextmanager
-    def _at_once(self) -> Iterator[None]:
-        self._sql.execute("BEGIN IMMEDIATE")
-        yield
-        self._sql.execute("COMMIT")
+    def _rows(self, sql: str, *args: object) -> list[Any]:
+        """Run one statement to its end: one that is left half read would hold its lock."""
+        with self._turn:
+            return self._sql.execute(sql, args).fetchall()
 
 
 class Warehouse:
@@ -151,7 +150,7 @@ class CardGateway:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Outside]:
+def opened(path: str) -> Generator[Outside]:
     """The file at `path`, closed at the end."""
     outside = Outside(path)
     try:
@@ -161,14 +160,14 @@ def opened(path: str) -> Iterator[Outside]:
 
 
 @asynccontextmanager
-async def open_warehouse() -> AsyncIterator[Warehouse]:
+async def open_warehouse() -> AsyncGenerator[Warehouse]:
     """The warehouse of the environment, while the app runs."""
     with opened(os.environ.get(VARIABLE, ":memory:")) as outside:
         yield Warehouse(outside)
 
 
 @asynccontextmanager
-async def open_gateway() -> AsyncIterator[CardGateway]:
+async def open_gateway() -> AsyncGenerator[CardGateway]:
     """The card gateway of the environment, while the app runs."""
     with opened(os.environ.get(VARIABLE, ":memory:")) as outside:
         yield CardGateway(outside)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 
 from eventseam.demo.audit import Findings, audit
+from eventseam.demo.shop.analytics.reading import revenue_by_state
 
 if TYPE_CHECKING:
     import sqlite3
@@ -184,9 +185,7 @@ def without_events(outside: Outside, seconds: float) -> OutagePart:
 
 
 def _read_model(shop: sqlite3.Connection) -> ReadModelPart:
-    by_state = {
-        state: Decimal(amount) for state, amount in shop.execute("SELECT state, amount FROM revenue ORDER BY 1")
-    }
+    by_state = revenue_by_state(shop)
     return ReadModelPart(sum(by_state.values(), Decimal(0)), by_state)
 
 

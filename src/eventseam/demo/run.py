@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, closing
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import AsyncExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from eventseam.clock import Clock, SystemClock
@@ -44,14 +44,25 @@ async def run(options: Options, orders: Sequence[Order], database: Path, show: S
     Raises DataError if the database holds other orders than these.
     """
     path = outside_of(database)
-    os.environ[VARIABLE] = str(path)  # where inventory and payments find the warehouse and the gateway
-    with opened(str(path)) as outside:
+    with _environment(database, path), opened(str(path)) as outside:
         outside.prepare(
             [order.place.order_id for order in orders if order.status == "unavailable"],
             [order.place.order_id for order in orders if order.status == "canceled"],
         )
         await _Demo(options, orders, database, outside, show).run()
         return _report(options, orders, database, outside)
+
+
+@contextmanager
+def _environment(database: Path, outside: Path) -> Generator[None]:
+    """Configure the shop as anybody would, by its environment; as it was before, afterwards."""
+    before = dict(os.environ)
+    os.environ |= {"EVENTSEAM_DATABASE": f"sqlite:///{database}", VARIABLE: str(outside)}
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ |= before
 
 
 class _Demo:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from eventseam.demo.board import Board, Counts
     from eventseam.demo.report import OrdersPart, ReadModelPart, Report, SynchronousPart
@@ -34,7 +34,7 @@ BANNERS = {
 
 
 @contextmanager
-def showing(console: Console) -> Iterator[Callable[[Board], None]]:
+def showing(console: Console) -> Generator[Callable[[Board], None]]:
     """A function that shows a board: drawn in place for a person, a line every few seconds for a file."""
     if not console.is_terminal:
         yield _Lines(console).show

@@ -7,7 +7,7 @@ is what "synchronous" means here.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -42,7 +42,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(routes: Mapping[str, Route]) -> Iterator[int]:
+def serving(routes: Mapping[str, Route]) -> Generator[int]:
     """A service on a free port of this machine, until the end of the block."""
 
     class Handler(BaseHTTPRequestHandler):

@@ -23,7 +23,7 @@ from eventseam.demo.shop.payments.rules import decide as decide_payment
 from eventseam.demo.shop.shipping.contracts import ShipmentCreated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from eventseam.demo.outside import Outside
 
@@ -144,7 +144,7 @@ def analytics() -> Mapping[str, Route]:
 
 
 @contextmanager
-def chain(outside: Outside) -> Iterator[Peer]:
+def chain(outside: Outside) -> Generator[Peer]:
     """All six services on ports of their own; gives the one that customers call."""
     with ExitStack() as stack:
         routes = (inventory(outside), payments(outside), shipping(), email(), analytics())

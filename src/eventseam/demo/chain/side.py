@@ -13,7 +13,7 @@ from eventseam.demo.chain.progress import Progress, Task
 from eventseam.errors import EventseamError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from eventseam.demo.board import Counts
 
@@ -49,7 +49,7 @@ class ChainSide:
 
 
 @asynccontextmanager
-async def chain_side(task: Task, counts: Counts) -> AsyncIterator[ChainSide]:
+async def chain_side(task: Task, counts: Counts) -> AsyncGenerator[ChainSide]:
     """The process, from its start to its end; Ctrl-C reaches it only through us."""
     pipe = asyncio.subprocess.PIPE
     command = (sys.executable, "-m", "eventseam.demo.chain")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from eventseam import Ctx, Service, Tx
+from eventseam import Ctx, Service
 from eventseam.demo.shop.inventory.contracts import ItemsReleased, ItemsUnavailable
+from eventseam.demo.shop.orders.book import Book, open_book
 from eventseam.demo.shop.orders.contracts import OrderConfirmed, OrderRejected, PlaceOrder, Reason
 from eventseam.demo.shop.orders.rules import placed
 from eventseam.demo.shop.shipping.contracts import ShipmentCreated
@@ -24,21 +25,19 @@ CREATE TABLE IF NOT EXISTS order_decisions (
 );
 """
 
-ACCEPT = """
-INSERT INTO orders (order_id, customer_id, status, accepted_at) VALUES ($1, $2, 'accepted', $3)
-ON CONFLICT (order_id) DO NOTHING
-"""
+ACCEPT = "INSERT INTO orders (order_id, customer_id, status, accepted_at) VALUES ($1, $2, 'accepted', $3)"
 DECIDE = "UPDATE orders SET status = $2, decided_at = $3 WHERE order_id = $1"
 KEEP = "INSERT INTO order_decisions (order_id, status, cause) VALUES ($1, $2, $3)"
 
-orders = Service("orders", tables=TABLES)
+orders = Service("orders", deps=open_book, tables=TABLES)
 
 
-@orders.handle_tx(PlaceOrder)
-async def place(command: PlaceOrder, tx: Tx) -> str:
+@orders.handle(PlaceOrder)
+async def place(command: PlaceOrder, ctx: Ctx[Book]) -> str:
     """Accept an order, and publish that, once; a customer who asks again gets the same answer again."""
-    if await tx.execute(ACCEPT, command.order_id, command.customer_id, tx.now()):
-        tx.publish(placed(command))
+    if not ctx.deps.has(command.order_id):
+        ctx.write(ACCEPT, command.order_id, command.customer_id, ctx.now())
+        ctx.publish(placed(command))
     return command.order_id
 
 
