@@ -5,6 +5,7 @@ Nothing is imported, guessed or cached by what the wire says.
 
 from __future__ import annotations
 
+from bisect import bisect
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _NAME_CHARACTERS_MAX = 128
+_NEIGHBOURS = 16  # on either side in the alphabet: a flood of unknown names must not cost a search through all
 
 
 class Registry:
@@ -25,7 +27,7 @@ class Registry:
     when built, if one name belongs to two channels or a class cannot be read from JSON.
     """
 
-    __slots__ = ("_by_wire", "_newest", "_wires")
+    __slots__ = ("_by_wire", "_names", "_newest", "_wires")
 
     def __init__(self, types: Iterable[MessageType[Any]]) -> None:
         """Close over `types`."""
@@ -35,6 +37,7 @@ class Registry:
                 if self._by_wire.setdefault(each.wire, each) is not each:
                     raise _twice(each, self._by_wire[each.wire])
                 _ = each.codec
+        self._names = sorted(self._by_wire)
         self._newest = {each: _newest(each) for each in self._by_wire.values()}
         self._wires: dict[MessageType[Any], tuple[str, ...]] = {}
         for each, end in self._newest.items():
@@ -79,7 +82,8 @@ class Registry:
         known = ", ".join(str(each.version) for each in self._by_wire.values() if each.name == base)
         if known:
             return f"'{base}' is known in version {known} only; this is {wire!r}. Deploy the code that reads it."
-        near = get_close_matches(base, self._by_wire, n=3)
+        at = bisect(self._names, base)
+        near = get_close_matches(base, self._names[max(0, at - _NEIGHBOURS) : at + _NEIGHBOURS], n=3)
         hint = f"Did you mean {' or '.join(near)}?" if near else "Declare it on a channel that this service reads."
         return f"no message type {wire!r}. {hint}"
 

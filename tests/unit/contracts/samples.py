@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, NamedTuple, NewType, TypedDict, TypeVar
 from uuid import UUID
 
 import attrs
@@ -129,6 +129,36 @@ class TreeGrown(msgspec.Struct):
     one_row: Row | None = None
     explicit: str = msgspec.field(name="as_it_is", default="")
     pair_of: tuple[int, Tree] | None = None
+
+
+T = TypeVar("T")
+
+
+class Box(msgspec.Struct, Generic[T]):
+    box_value: T
+
+
+class Size(TypedDict):
+    size_cm: int
+
+
+class Point(NamedTuple):
+    x_cm: int
+    box_at: Box[int]
+
+
+Root = NewType("Root", Tree)
+
+
+@camel.event("tree.wrapped")
+class TreeWrapped(msgspec.Struct):
+    order_id: str
+    tree_box: Box[Tree]
+    int_box: Box[int]
+    tree_size: Size
+    tree_point: Point
+    tree_root: Root
+    by_number: dict[int, Tree]
 
 
 class Aliased(pydantic.BaseModel):

@@ -267,6 +267,14 @@ def test_a_body_of_exactly_the_cap_survives_both_wrappings(content_type):
             from_wire(*to_wire(changed(content_type=content_type), body[:-1] + b'a"', mode=mode))
 
 
+@pytest.mark.parametrize("mode", ["structured", "binary"])
+def test_the_longest_envelope_that_may_be_written_can_be_read(mode):
+    text, link = "x" * 512, "y" * 1_024
+    names = ("id", "type", "source", "channel", "key", "correlation_id", "causation_id")
+    longest = changed(**dict.fromkeys(names, text), schema_id=link, details=link, content_type="a/" + "b" * 1_022)
+    assert longest == from_wire(*to_wire(longest, b"{}", mode=mode))[0]
+
+
 def test_the_deepest_body_allowed_survives_its_wrapping():
     body = b"[" * 64 + b"]" * 64
     assert body == from_wire(*to_wire(FULL, body, mode="structured"))[1]

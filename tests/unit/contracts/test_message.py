@@ -15,14 +15,18 @@ from eventseam.errors import ContractError, TooLarge, Undecodable
 from tests.unit.contracts.samples import (
     SHAPES,
     AliasedOrder,
+    Box,
     Line,
     OrderConfirmed,
     OrderPlaced,
     OrderPlacedV1,
+    Point,
+    Root,
     Row,
     StockCounted,
     Tree,
     TreeGrown,
+    TreeWrapped,
 )
 
 placed = message_type(OrderPlaced)
@@ -218,6 +222,23 @@ def test_names_are_renamed_through_trees_lists_dicts_and_rows_but_never_in_data(
         "pairOf": [1, said],
     }
     assert message == declared.decode(body)
+
+
+def test_names_are_renamed_in_generics_typed_dicts_named_tuples_and_new_types():
+    tree = Tree("a")
+    message = TreeWrapped("1", Box(tree), Box(2), {"size_cm": 3}, Point(4, Box(5)), Root(tree), {6: tree})
+    declared = message_type(TreeWrapped)
+    said = {"nodeName": "a", "subTrees": [], "byName": {}, "anyData": None}
+    assert json.loads(declared.encode(message)) == {
+        "orderId": "1",
+        "treeBox": {"boxValue": said},
+        "intBox": {"boxValue": 2},
+        "treeSize": {"sizeCm": 3},
+        "treePoint": [4, {"boxValue": 5}],
+        "treeRoot": said,
+        "byNumber": {"6": said},
+    }
+    assert message == declared.decode(declared.encode(message))
 
 
 def test_names_that_a_class_chose_itself_are_kept():

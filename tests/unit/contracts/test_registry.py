@@ -61,6 +61,13 @@ def test_an_unknown_name_is_answered_with_what_comes_near():
         registry.find("order.placsd")
 
 
+def test_the_right_name_is_suggested_among_hundreds():
+    many = Channel("many", key="id")
+    types = [many.event(f"thing{at}.happened")(msgspec.defstruct(f"T{at}", ["id"])) for at in range(300)]
+    with pytest.raises(UnknownType, match=r"Did you mean thing177\.happened"):
+        Registry(map(message_type, types)).find("thing177.happend")
+
+
 @pytest.mark.parametrize("wire", ["os.system", "eventseam.errors:WiringError", "x" * 100_000, "", "\x00", "\ud800"])
 def test_a_hostile_name_imports_nothing_and_is_cut_short(wire):
     with pytest.raises(UnknownType) as caught:
