@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from eventseam.demo.shop.orders.contracts import Line, PlaceOrder
-from eventseam.errors import EventseamError
+from eventseam.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ UNKNOWN_STATE = "unknown"
 """The state of a customer who is not in customers.csv."""
 
 
-class DataError(EventseamError):
+class DataError(SettingsError):
     """The orders cannot be read. The message names file, line and column."""
 
 
