@@ -48,9 +48,11 @@ def test_a_line_names_both_shops_and_the_outage():
 
 
 def test_the_panels_stand_side_by_side_under_the_banner():
-    text = text_of(drawn(BOARD))
-    assert "PAYMENTS IS DOWN" in text
-    assert any("a chain of HTTP calls" in row and "events" in row for row in text.splitlines())
+    rows = text_of(drawn(BOARD), width=80).splitlines()
+    assert "PAYMENTS IS DOWN" in rows[0]
+    assert "a chain of HTTP calls" in rows[1]
+    assert "events" in rows[1]
+    assert ["customers", "49", "/", "100", "customers", "50", "/", "100"] == rows[3].replace("│", "").split()
 
 
 def test_a_file_gets_a_line_every_few_seconds():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from eventseam.demo.report import OrdersPart, ReadModelPart, Report, SynchronousPart
 
 PLAIN_SECONDS = 3.0
-PANEL_WIDTH = 46
+PANEL_WIDTH = 39  # two of them fit into 80 columns
 
 CHAIN = "a chain of HTTP calls"
 EVENTS = "events"
@@ -52,16 +52,18 @@ def drawn(board: Board) -> RenderableType:
 
 
 def _panel(title: str, shop: Counts, total: int) -> Panel:
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(width=26)
-    rows.add_column(justify="right", width=10)
-    rows.add_row("customers", f"{shop.offered:,} / {total:,}")
-    rows.add_row("confirmed", f"{shop.confirmed:,}", style="green")
-    rows.add_row("rejected", f"{shop.rejected:,}")
-    rows.add_row("accepted, not yet decided", f"{shop.undecided:,}", style="yellow" if shop.undecided else "")
-    rows.add_row("turned away with an error", f"{shop.failed:,}", style="bold red" if shop.failed else "")
-    bar = ProgressBar(total=total, completed=shop.offered, width=PANEL_WIDTH - 4)
-    return Panel(Group(bar, rows), title=title, width=PANEL_WIDTH)
+    numbers = Table.grid(padding=(0, 1))
+    numbers.add_column(width=20)
+    numbers.add_column(justify="right", width=14)
+    numbers.add_row("customers", f"{shop.offered:,} / {total:,}")
+    numbers.add_row("confirmed", f"{shop.confirmed:,}", style="green")
+    numbers.add_row("rejected", f"{shop.rejected:,}")
+    numbers.add_row("accepted, undecided", f"{shop.undecided:,}", style="yellow" if shop.undecided else "")
+    numbers.add_row("turned away", f"{shop.failed:,}", style="bold red" if shop.failed else "")
+    inside = Table.grid()
+    inside.add_row(ProgressBar(total=total, completed=shop.offered, width=PANEL_WIDTH - 4))
+    inside.add_row(numbers)
+    return Panel(inside, title=title, width=PANEL_WIDTH)
 
 
 class _Lines:
