@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventseam import Channel, Ctx, Retry, Service
+from eventseam import Channel, Circuit, Ctx, Retry, Service
 
 talk = Channel("talk", key="who")
 echo = Channel("echo", key="who")
@@ -24,6 +24,9 @@ QUICK = Retry(attempts=3, first_seconds=0.02, max_seconds=0.05, jitter=0.0)
 
 PATIENT = Retry(attempts=1_000, first_seconds=0.02, max_seconds=0.05, jitter=0.0)
 """Tried again until the test makes it succeed."""
+
+ALWAYS_ON = Circuit(failures=1_000_000)
+"""A circuit that no test trips."""
 
 
 @talk.event("talk.said")

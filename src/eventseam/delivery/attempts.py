@@ -114,6 +114,14 @@ class Attempts:
         if circuit.state == "open":
             self._set_circuit(item.handler, circuit.when_probed())
 
+    def drop_probes(self) -> None:
+        """Ownership is lost: a probe that was dropped must not be waited for."""
+        for handler in self._handlers:
+            self._set_circuit(handler, self._unproved(handler))
+
+    def _unproved(self, handler: Handler) -> CircuitState:
+        return self._circuits[handler.name].after_nothing(self._around.seams.clock.monotonic())
+
     # --- workers --------------------------------------------------------------------------------------------------
 
     def _count(self, handler: Handler) -> int:
@@ -147,7 +155,7 @@ class Attempts:
     def _gather(self, handler: Handler, first: Item, ready: Ready) -> list[Item]:
         """What one attempt takes: one item, or for a batch handler all that is ready and may run together."""
         items = [first]
-        if handler.mode == "batch" and first.together and first.row is None and first.answer is None:
+        if handler.batch_max > 1 and first.together and first.row is None and first.answer is None:
             for item in ready.more(handler.batch_max - 1):
                 if item.together and item.row is None and item.answer is None:
                     items.append(item)
@@ -268,6 +276,7 @@ class Attempts:
             await self._committer.exclusively(item, body)
         except Refused as refused:
             item.outcome = Done(Record(messages=[outgoing(refused.event)], answer=refused))
+            await self._succeeded(item)
             self._committer.offer(item)
         except _Unfinished as unfinished:
             if isinstance(unfinished.error, Fenced | OutcomeUnknown) and item.shift is not None:
@@ -366,6 +375,8 @@ class Attempts:
             if before.state != "closed":
                 self._tell_failed(item, error, "circuit", after.pause_seconds)
                 return Parked("retrying", item.attempts, now, cause_of(error))
+        else:
+            self._set_circuit(handler, self._unproved(handler))
         waited = now - item.since if item.since else 0.0
         chance = self._around.seams.random.random()
         step = next_step(handler.retry, error, attempts=item.attempts, waited_seconds=waited, chance=chance)

@@ -20,6 +20,7 @@ TRANSITIONS = MappingProxyType(
         ("open", "probe is due"): "probing",
         ("probing", "succeeded"): "closed",
         ("probing", "failed"): "open",
+        ("probing", "proved nothing"): "open",
     }
 )
 """Every way a circuit can change; the docs draw it from here."""
@@ -73,6 +74,10 @@ class CircuitState:
     def when_probed(self) -> CircuitState:
         """One message is being tried while the rest waits."""
         return replace(self, state="probing")
+
+    def after_nothing(self, now: float) -> CircuitState:
+        """A probe ended without a finding (it came early, could not be read, was dropped): the next one is due."""
+        return replace(self, state="open", probe_at=now) if self.state == "probing" else self
 
     def may_probe(self, now: float) -> bool:
         """Whether the pause of an open circuit is over."""

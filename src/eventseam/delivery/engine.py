@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _POLL_FIRST_SECONDS = 0.005
 _POLL_MAX_SECONDS = 0.1
 _TEND_MAX_SECONDS = 0.5
-_CLOCK_JUMP_SECONDS = 86_400.0
 
 
 class Staff(NamedTuple):
@@ -64,6 +63,7 @@ class Engine:
         self._due = asyncio.Event()
         self._stopping = False
         self._paused = False
+        self._is_full = False
         self._calling: Counter[Lane] = Counter()
         self._calls: set[asyncio.Future[object]] = set()
         self.shift: Shift | None = None
@@ -139,13 +139,11 @@ class Engine:
             self._due.set()
             await self._read(self.shift)
             self._lanes.clear(self._calling)
+            self._attempts.drop_probes()
             self._ownership.lost()
 
     async def _read(self, shift: Shift) -> None:
-        """Read all slots of a shift until it ends."""
-        if not self._channels:
-            await self._ownership.keep(shift)
-            return
+        """Read all slots of a shift until it ends; without any channel too: its position must not hold up the trim."""
         async with asyncio.TaskGroup() as group:
             readers = [group.create_task(self._read_slot(shift, number)) for number in shift.slots]
             await self._ownership.keep(shift)
@@ -186,11 +184,14 @@ class Engine:
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
+        self._is_full = True
         try:
             async with asyncio.timeout(_POLL_MAX_SECONDS):
                 await self._room.wait()
         except TimeoutError:
             return
+        finally:
+            self._is_full = False
 
     def _admit(self, shift: Shift, number: int, received: Received) -> None:
         """Route one message to the lanes of its handlers, or past those that wait behind an unsettled one."""
@@ -237,7 +238,8 @@ class Engine:
 
     def settled(self, item: Item) -> None:
         """See delivery.item.Home."""
-        self._room.set()
+        if self._is_full:
+            self._room.set()
         if item.answer is not None:
             if not item.answer.done():
                 item.answer.set_result(item.outcome.record.answer if type(item.outcome) is Done else None)
@@ -257,7 +259,7 @@ class Engine:
                 shift.recheck.add(item.lane)
 
     def _settled_retry(self, shift: Shift, item: Item) -> None:
-        shift.claimed.discard(item.row)
+        shift.claimed.pop(item.row or 0, None)
         if type(item.outcome) is Parked:
             for handler in item.outcome.to:
                 shift.parked.setdefault((handler, item.lane[1]), 0)
@@ -312,25 +314,26 @@ class Engine:
         handler = self._handlers.get(name)
         if handler is None:  # rows of a handler that this code does not have: they wait for a version that has it
             return _TEND_MAX_SECONDS
-        limit = self._attempts.admits(name, self._options.due_max - len(shift.claimed))
+        busy = {row for row, owner in shift.claimed.items() if owner == name}
+        limit = self._attempts.admits(name, self._options.due_max - len(busy))
         if limit <= 0:
             return self._attempts.probe_in(name)
         now = self._around.seams.clock.now().timestamp()
+        jumped = now + handler.retry.seconds_max
 
         async def due(sql: Sql) -> tuple[Sequence[Row], float | None]:
-            ask = limit + len(shift.claimed)
-            rows = await sql.rows("due", self.service, name, now, now + _CLOCK_JUMP_SECONDS, ask)
+            rows = await sql.rows("due", self.service, name, now, jumped, limit + len(busy))
             return rows, (await sql.rows("next_due", self.service, name, now))[0][0]
 
         self._around.seams.at("pre-timer")
         rows, following = await self._around.store.read(due)
-        for row in [row for row in rows if row["id"] not in shift.claimed][:limit]:
+        for row in [row for row in rows if row["id"] not in busy][:limit]:  # busy ones may be stale: changed meanwhile
             self._retry(shift, handler, row)
         self._around.seams.at("post-timer")
         return _TEND_MAX_SECONDS if following is None else min(_TEND_MAX_SECONDS, following - now)
 
     def _retry(self, shift: Shift, handler: Handler, row: Row) -> None:
-        shift.claimed.add(row["id"])
+        shift.claimed[row["id"]] = handler.name
         item = Item(self, handler, retried(row), shift)
         item.row, item.attempts, item.since = row["id"], row["attempts"], row["since"]
         item.slot = min(shift.slots)
@@ -344,7 +347,11 @@ class Engine:
         async def rows(sql: Sql) -> bool:
             return bool(await sql.rows("lane_rows", self.service, *lane))
 
-        if not await self._around.store.read(rows) and not shift.parked.get(lane, 0):
+        commits = shift.commits
+        found = await self._around.store.read(rows)
+        if shift.commits != commits:  # what was read may be out of date
+            shift.recheck.add(lane)
+        elif not found and not shift.parked.get(lane):
             shift.parked.pop(lane, None)
 
     async def _leave(self) -> None:

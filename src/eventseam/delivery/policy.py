@@ -36,6 +36,11 @@ class Retry:
             message = f"{self}: factor must be >= 1 and jitter within [0, 1)"
             raise WiringError(message)
 
+    @property
+    def seconds_max(self) -> float:
+        """The longest pause that this policy asks for; what is put off further was written by a clock that jumped."""
+        return self.max_seconds * (1 + self.jitter)
+
     def delay_seconds(self, attempt: int, chance: float) -> float:
         """The pause after failed attempt number `attempt` (1 is the first); `chance` in [0, 1) places the jitter."""
         exponent = min(attempt - 1, 64)

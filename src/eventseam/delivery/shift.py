@@ -25,28 +25,31 @@ class Slot:
 class Shift:
     """The slots of a reader while they are owned, and the lanes that wait in `unsettled`.
 
-    `parked` counts, for each lane with unsettled rows, the rows that are decided but not committed yet.
+    `on` says whether it still is the owner, as far as this process knows. `parked` counts, for each lane with unsettled
+    rows, the rows that are decided but not committed yet. `claimed` is what is being tried again: row and handler.
     """
 
-    __slots__ = ("claimed", "ended", "parked", "reader", "recheck", "slots")
+    __slots__ = ("claimed", "ended", "on", "parked", "reader", "recheck", "slots")
 
     def __init__(self, reader: str, slots: dict[int, Slot]) -> None:
         """Start with everything owned and nothing in flight."""
         self.reader = reader
         self.slots = slots
+        self.on = True
         self.ended = asyncio.Event()
         self.parked: dict[Lane, int] = {}
-        self.claimed: set[int] = set()
+        self.claimed: dict[int, str] = {}
         self.recheck: set[Lane] = set()
-
-    @property
-    def on(self) -> bool:
-        """Whether it still is the owner, as far as this process knows."""
-        return not self.ended.is_set()
 
     def end(self) -> None:
         """It is over: nothing of it may be applied any more."""
+        self.on = False
         self.ended.set()
+
+    @property
+    def commits(self) -> int:
+        """A number that changes with each commit of this owner."""
+        return sum(slot.rev for slot in self.slots.values())
 
     @property
     def in_flight(self) -> int:

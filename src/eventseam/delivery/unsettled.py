@@ -147,6 +147,7 @@ async def postpone(sql: Sql, item: Item, parked: Parked, now: float) -> bool:
         for handler in parked.to:
             await sql.changed("reroute", item.row, handler, now)
         return await settle(sql, item, now)
+    item.lane_is_free = False  # an apply that was rolled back may have found it free
     cause = parked.cause
     texts = (cause.error_class, cause.message, cause.trace) if cause else (None, None, None)
     return bool(await sql.changed("postpone", item.row, parked.state, parked.attempts, parked.next_at, *texts))
