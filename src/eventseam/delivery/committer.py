@@ -49,9 +49,10 @@ class Committer:
 
     def offer(self, item: Item) -> None:
         """Take an item whose outcome is decided. The order of offers is the order of application."""
+        if not self._queue:
+            self._idle.clear()
+            self._work.set()
         self._queue.append(item)
-        self._idle.clear()
-        self._work.set()
 
     async def run(self) -> None:
         """Apply until cancelled."""

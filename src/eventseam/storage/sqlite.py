@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 from uuid import UUID
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NAMES = tuple(str(number) for number in range(1, 1000))
 _NATIVE = frozenset({str, int, float, bytes, type(None)})
-_PLACEHOLDER = re.compile(r"\$(\d+)")
+_TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\$(\d+)""", re.DOTALL)
 _TROUBLE = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -121,7 +120,7 @@ class SqliteSql:
         if text is not None:
             self._connection.executemany(text, args)
         else:
-            self._connection.executemany(_user_sql(statement), [_bound(values) for values in args])
+            self._connection.executemany(_numbered(statement), [_bound(values) for values in args])
 
     def _run(self, statement: str, args: tuple[object, ...]) -> sqlite3.Cursor:
         text = self._named.get(statement)
@@ -129,28 +128,33 @@ class SqliteSql:
         cursor.row_factory = sqlite3.Row
         if text is not None:
             return cursor.execute(text, args)
-        return cursor.execute(_user_sql(statement), _bound(args))
+        return cursor.execute(_numbered(statement), _bound(args))
 
 
 @cache
 def _named_statements() -> dict[str, str]:
-    """Our own statements, with numbered parameters that bind from a tuple. A user's SQL keeps `$n`, bound by name."""
-    return {name: _PLACEHOLDER.sub(r"?\1", text) for name, text in statements("sqlite").items()}
+    """Our own statements."""
+    return {name: _numbered(text) for name, text in statements("sqlite").items()}
 
 
 def _escaped(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
-def _user_sql(statement: str) -> str:
+@lru_cache(maxsize=512)
+def _numbered(statement: str) -> str:
+    """A statement with `?n` for each `$n` outside quotes and comments: such parameters bind from a tuple, by number."""
     if " " not in statement.strip():
         message = f"{statement!r} is neither a named statement nor SQL"
         raise EventseamError(message)
-    return statement
+    return _TOKEN.sub(lambda token: f"?{token[1]}" if token[1] else token[0], statement)
 
 
-def _bound(args: Sequence[object]) -> dict[str, object]:
-    return dict(zip(_NAMES, [arg if type(arg) in _NATIVE else stored(arg) for arg in args], strict=False))
+def _bound(args: Sequence[object]) -> Sequence[object]:
+    for arg in args:
+        if type(arg) not in _NATIVE:
+            return [stored(value) for value in args]
+    return args
 
 
 class _HoppingSql:
