@@ -115,7 +115,7 @@ async def settle_rows(sql: Sql, leaders: Iterable[Item], now: float) -> None:
                 continue
             if item.row is None:
                 if type(outcome) is not Done:
-                    await park(sql, item, outcome, now)  # type: ignore[arg-type]
+                    item.result = "applied" if await park(sql, item, outcome, now) else "duplicate"  # type: ignore[arg-type]
                 continue
             kept = await (settle(sql, item, now) if type(outcome) is Done else postpone(sql, item, outcome, now))  # type: ignore[arg-type]
             if not kept:

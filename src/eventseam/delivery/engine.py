@@ -7,13 +7,12 @@ everything in memory, since the truth is in the database.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from eventseam.delivery.attempts import Attempts
 from eventseam.delivery.handler import Handler
-from eventseam.delivery.item import Done, Item, Lane, Parked
+from eventseam.delivery.item import Done, Item, Parked
 from eventseam.delivery.lanes import Lanes
 from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.ownership import Ownership
@@ -64,7 +63,6 @@ class Engine:
         self._stopping = False
         self._paused = False
         self._is_full = False
-        self._calling: Counter[Lane] = Counter()
         self._calls: set[asyncio.Future[object]] = set()
         self.shift: Shift | None = None
 
@@ -101,14 +99,13 @@ class Engine:
 
         Raises what the handler raises (nothing is retried), or LaneParked.
         """
-        item = Item(self, self._handlers[handler], received, None)
+        item = Item(self, self._handlers[handler], received, None, (handler, received.envelope.key))
         if self.shift is not None and item.lane in self.shift.parked:
             message = (
                 f"{self.service}.{handler} has an unsettled message of key {item.lane[1]!r}. See: eventseam dlq list"
             )
             raise LaneParked(message)
         item.answer = asyncio.get_running_loop().create_future()
-        self._calling[item.lane] += 1
         self._calls.add(item.answer)
         self._lanes.offer(item)
         try:
@@ -118,8 +115,6 @@ class Engine:
             return answer
         finally:
             self._calls.discard(item.answer)
-            self._calling[item.lane] -= 1
-            self._calling += Counter()  # drops the lanes that are back at zero
 
     def is_idle(self, head: int) -> bool:
         """Whether everything up to position `head` is finished, and nothing is due for another try."""
@@ -138,7 +133,7 @@ class Engine:
             self.shift = await self._ownership.take()
             self._due.set()
             await self._read(self.shift)
-            self._lanes.clear(self._calling)
+            self._lanes.clear()
             self._attempts.drop_probes()
             self._ownership.lost()
 
@@ -204,9 +199,9 @@ class Engine:
         if not shift.slots[number].window.admit(received.position, len(handlers)):
             return
         for handler in handlers:
-            item = Item(self, handler, received, shift)
-            item.slot = number
-            if item.lane in shift.parked:
+            lane = (handler.name, received.envelope.key)
+            item = Item(self, handler, received, shift, lane, number)
+            if lane in shift.parked:
                 self._let_wait(shift, item)
             else:
                 self._lanes.offer(item)
@@ -222,19 +217,18 @@ class Engine:
         """An attempt did not succeed: the message goes to `unsettled`, and what is behind it in its lane follows."""
         item.outcome = parked
         shift = item.shift
-        if shift is None:
+        if shift is None or shift is not self.shift or not shift.on:
             return
         if item.row is None:
             shift.parked[item.lane] = shift.parked.get(item.lane, 0) + 1
         self._committer.offer(item)
         if item.row is None:
             for waiting in self._lanes.drain(item.lane):
-                if waiting.answer is not None:
-                    waiting.answer.set_exception(
-                        LaneParked(f"{self.service}.{item.lane[0]}: key {item.lane[1]!r} waits")
-                    )
-                elif waiting.shift is shift:
+                if waiting.answer is None:
                     self._let_wait(shift, waiting)
+                elif not waiting.answer.done():
+                    message = f"{self.service}.{item.lane[0]}: key {item.lane[1]!r} waits. See: eventseam dlq list"
+                    waiting.answer.set_exception(LaneParked(message))
 
     def settled(self, item: Item) -> None:
         """See delivery.item.Home."""
@@ -246,7 +240,7 @@ class Engine:
             self._lanes.release(item.lane)
             return
         shift = item.shift
-        if shift is None or shift is not self.shift:
+        if shift is None or shift is not self.shift or not shift.on:
             return
         if item.row is not None:
             self._settled_retry(shift, item)
@@ -334,9 +328,9 @@ class Engine:
 
     def _retry(self, shift: Shift, handler: Handler, row: Row) -> None:
         shift.claimed[row["id"]] = handler.name
-        item = Item(self, handler, retried(row), shift)
+        received = retried(row)
+        item = Item(self, handler, received, shift, (handler.name, received.envelope.key), min(shift.slots))
         item.row, item.attempts, item.since = row["id"], row["attempts"], row["since"]
-        item.slot = min(shift.slots)
         shift.parked.setdefault(item.lane, 0)
         self._attempts.prepare(item)
         self._lanes.ready[handler.name].put(item)

@@ -7,8 +7,6 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from eventseam.delivery.item import Item, Lane
 
 
@@ -51,13 +49,14 @@ class Lanes:
         """One ready queue per handler."""
         self.ready = {name: Ready() for name in handlers}
         self._behind: dict[Lane, deque[Item] | None] = {}
+        self._calls: dict[Lane, Item] = {}
 
     def offer(self, item: Item) -> None:
         """Append an item to its lane; it is ready at once if the lane is free."""
         lane = item.lane
         if lane not in self._behind:
             self._behind[lane] = None
-            self.ready[lane[0]].put(item)
+            self._start(item)
             return
         behind = self._behind[lane]
         if behind is None:
@@ -68,8 +67,9 @@ class Lanes:
     def release(self, lane: Lane) -> None:
         """The item on its way is committed: the next one of the lane is ready, or the lane is free."""
         behind = self._behind.get(lane)
+        self._calls.pop(lane, None)
         if behind:
-            self.ready[lane[0]].put(behind.popleft())
+            self._start(behind.popleft())
         else:
             self._behind.pop(lane, None)
 
@@ -79,11 +79,18 @@ class Lanes:
         self._behind.pop(lane, None)
         return list(behind) if behind else []
 
-    def clear(self, calling: Collection[Lane]) -> None:
-        """Ownership is lost: forget what came from the source. Calls, and the lanes in `calling`, go on."""
-        kept = {lane: deque(item for item in self._behind.get(lane) or () if item.shift is None) for lane in calling}
-        self._behind = dict(kept)
+    def clear(self) -> None:
+        """Ownership is lost: forget what came from the source. Calls go on; those behind a message of it may run."""
+        waiting = [item for behind in self._behind.values() for item in behind or () if item.shift is None]
+        self._behind = dict.fromkeys(self._calls)
         for ready in self.ready.values():
             calls = [item for item in ready.items if item.shift is None]
             ready.items.clear()
             ready.items.extend(calls)
+        for item in waiting:
+            self.offer(item)
+
+    def _start(self, item: Item) -> None:
+        if item.shift is None:
+            self._calls[item.lane] = item
+        self.ready[item.lane[0]].put(item)

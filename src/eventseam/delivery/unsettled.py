@@ -112,10 +112,10 @@ async def discard(sql: Sql, ids: Sequence[int], now: float) -> int:
     return dropped
 
 
-async def park(sql: Sql, item: Item, parked: Parked, now: float) -> None:
-    """Add the row of a message from a source."""
+async def park(sql: Sql, item: Item, parked: Parked, now: float) -> bool:
+    """Add the row of a message from a source; False if it has one already, from a time that the inbox has forgotten."""
     cause = parked.cause
-    await sql.changed(
+    added = await sql.changed(
         "park",
         item.handler.service,
         *item.lane,
@@ -131,6 +131,7 @@ async def park(sql: Sql, item: Item, parked: Parked, now: float) -> None:
         msgspec.json.encode(item.received.envelope).decode(),
         raw(item.received.body),
     )
+    return bool(added)
 
 
 async def settle(sql: Sql, item: Item, now: float) -> bool:

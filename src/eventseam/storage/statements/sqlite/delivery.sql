@@ -24,13 +24,14 @@ UPDATE positions SET owner = NULL, lease_until = 0, rev = rev + 1 WHERE reader =
 -- all_positions: every reader's row
 SELECT reader, slot, done, owner, lease_until FROM positions ORDER BY reader, slot;
 
--- park: add a message to what is unsettled; with nothing before it in its lane it is the head, else it waits
+-- park: add a message to what is unsettled; with nothing before it in its lane it is the head, else it waits.
+-- Zero rows mean that it is there already, from a time that the inbox has forgotten.
 INSERT INTO unsettled (service, handler, lane, message_id, state, attempts, next_at, since, error_class, error_message,
   error_trace, position, envelope, body)
 SELECT $1, $2, $3, $4,
   CASE WHEN EXISTS (SELECT 1 FROM unsettled WHERE service = $1 AND handler = $2 AND lane = $3) THEN 'waiting'
        WHEN $5 = 'dead' THEN 'dead' ELSE 'retrying' END,
-  $6, $7, $8, $9, $10, $11, $12, $13, $14;
+  $6, $7, $8, $9, $10, $11, $12, $13, $14 WHERE true ON CONFLICT DO NOTHING;
 
 -- postpone: a head failed again, or is put off without an attempt
 UPDATE unsettled SET state = $2, attempts = $3, next_at = $4, error_class = $5, error_message = $6, error_trace = $7
