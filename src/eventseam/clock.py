@@ -98,6 +98,7 @@ class Uuid7Ids:
     def __init__(self) -> None:
         """Start without a block; the first id draws one."""
         self._block: Iterator[str] = iter(())
+        self._head = (0, "")
 
     def new(self) -> str:
         """A new id. Costs under 1 us."""
@@ -105,8 +106,13 @@ class Uuid7Ids:
         if tail is None:
             self._block = iter(_random_tails(os.urandom(10 * 256).hex()))
             tail = next(self._block)
-        head = f"{time.time_ns() // 1_000_000:012x}"
-        return f"{head[:8]}-{head[8:]}-{tail}"
+        now = time.time_ns() // 1_000_000
+        at, head = self._head
+        if at != now:
+            digits = f"{now:012x}"
+            head = f"{digits[:8]}-{digits[8:]}-"
+            self._head = (now, head)
+        return head + tail
 
 
 def _random_tails(text: str) -> list[str]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from eventseam.delivery.committer import Committer, Surroundings
-    from eventseam.delivery.lanes import Lanes, Ready
+    from eventseam.delivery.lanes import Lanes
 
 T = TypeVar("T")
 
@@ -133,35 +133,41 @@ class Attempts:
         worker = _Worker(asyncio.current_task())  # type: ignore[arg-type]
         self._workers.append(worker)
         ready, clock = self._lanes.ready[handler.name], self._around.seams.clock
-        attempt = self._attempt_tx if handler.mode == "tx" else self._attempt
-        slice_ends = clock.monotonic() + _SLICE_SECONDS
+        attempt = self._attempt_for(handler)
+        slice_ends, turns = 0.0, 0
         while True:
-            if not ready.items:
-                slice_ends = 0.0
-            item = await ready.get()
-            items = self._gather(handler, item, ready)
-            if items:
+            if ready.items:
+                item = ready.items.popleft()
+            else:
+                item = await ready.get()
+                slice_ends = clock.monotonic() + _SLICE_SECONDS
+            if self._is_wanted(item) and self._admitted(item):
                 self.running += 1
                 try:
-                    await attempt(worker, items)
+                    await attempt(worker, item)
                 finally:
                     self.running -= 1
-            now = clock.monotonic()
-            if now > slice_ends:  # leave the loop to others every few milliseconds
-                if slice_ends:
-                    await asyncio.sleep(0)
-                slice_ends = now + _SLICE_SECONDS
+            turns += 1
+            if not turns & 15 and clock.monotonic() > slice_ends:  # leave the loop to others every few milliseconds
+                await asyncio.sleep(0)
+                slice_ends = clock.monotonic() + _SLICE_SECONDS
 
-    def _gather(self, handler: Handler, first: Item, ready: Ready) -> list[Item]:
-        """What one attempt takes: one item, or for a batch handler all that is ready and may run together."""
+    def _attempt_for(self, handler: Handler) -> Callable[[_Worker, Item], Awaitable[None]]:
+        if handler.mode == "tx":
+            return self._attempt_tx
+        return self._attempt_batch if handler.mode == "batch" else self._attempt
+
+    def _gathered(self, first: Item) -> list[Item]:
+        """What a batch handler takes: all that is ready and may run together."""
+        ready = self._lanes.ready[first.handler.name]
         items = [first]
-        if handler.batch_max > 1 and first.together and first.row is None and first.answer is None:
-            for item in ready.more(handler.batch_max - 1):
-                if item.together and item.row is None and item.answer is None:
-                    items.append(item)
-                else:
+        if first.together and first.from_source:
+            for item in ready.more(first.handler.batch_max - 1):
+                if not (item.together and item.from_source):
                     ready.put(item)
-        return [item for item in items if self._is_wanted(item) and self._admitted(item)]
+                elif self._is_wanted(item) and self._admitted(item):
+                    items.append(item)
+        return items
 
     def _is_wanted(self, item: Item) -> bool:
         """Not what belongs to an owner that is no more; while stopping only calls, whose callers wait."""
@@ -180,25 +186,36 @@ class Attempts:
         item.home.park(item, Parked("retrying", item.attempts, now, cause))
         return False
 
-    async def _attempt(self, worker: _Worker, items: Sequence[Item]) -> None:
+    async def _attempt(self, worker: _Worker, item: Item) -> None:
         """Run a handler outside any transaction; offer what it recorded."""
+        incoming = self._incoming(item)
+        if incoming is not None:
+            await self._record(worker, (item,), (incoming,))
+
+    async def _attempt_batch(self, worker: _Worker, first: Item) -> None:
+        """Run a batch handler on all that is ready; what cannot be decoded fails alone."""
+        pairs = [(item, incoming) for item in self._gathered(first) if (incoming := self._incoming(item)) is not None]
+        if pairs:
+            items, incomings = zip(*pairs, strict=True)
+            await self._record(worker, items, incomings)
+
+    async def _record(self, worker: _Worker, items: tuple[Item, ...], incoming: Sequence[Incoming]) -> None:
+        leader = items[0]
         try:
-            items, incoming = self._decoded(items)
-            if not items:
-                return
-            record = await self._timed(worker, items, self._run(items[0].handler, incoming))
+            record = await self._timed(worker, items, self._run(leader.handler, incoming))
         except Refused as refused:
-            record = Record(messages=[outgoing(refused.event)])
-            record.answer = refused
+            record = Record(messages=[outgoing(refused.event)], answer=refused)
         except _Unfinished as unfinished:
             self._failed_together(items, unfinished.error)
             return
-        await self._succeeded(items[0])
+        if self._circuits[leader.handler.name] is not CLOSED:
+            await self._succeeded(leader)
+        done = Done(record)
         for item in items:
-            item.outcome = Done(record)
-        leader = items[0]
-        leader.others = tuple(items[1:])
-        if record.messages and self._before_offer is not None:
+            item.outcome = done
+        if len(items) > 1:
+            leader.others = items[1:]
+        if self._before_offer is not None and record.messages:
             await self._before_offer(leader)
         self._committer.offer(leader)
 
@@ -232,23 +249,18 @@ class Attempts:
             worker.deadline = _NEVER
             worker.timed_out = False
 
-    def _decoded(self, items: Sequence[Item]) -> tuple[Sequence[Item], list[Incoming]]:
-        """Decode each message in its declared type; one that cannot be decoded fails alone."""
-        good: list[Item] = []
-        incoming: list[Incoming] = []
-        for item in items:
-            received, handler = item.received, item.handler
-            if received.problem is not None:
-                self.failed(item, Undecodable(received.problem))
-                continue
-            try:
-                message = handler.decode(received.envelope.type, received.body)
-            except Exception as error:  # noqa: BLE001 - an upcaster is user code; its failure is the message's
-                self.failed(item, error)
-                continue
-            good.append(item)
-            incoming.append(Incoming(message, received.envelope, item.attempts + 1, partial(getattr, item, "stopping")))
-        return good, incoming
+    def _incoming(self, item: Item) -> Incoming | None:
+        """The message decoded in its declared type, or None after it has failed."""
+        received = item.received
+        if received.problem is not None:
+            self.failed(item, Undecodable(received.problem))
+            return None
+        try:
+            message = item.handler.decode(received.envelope.type, received.body)
+        except Exception as error:  # noqa: BLE001 - an upcaster is user code; its failure is the message's
+            self.failed(item, error)
+            return None
+        return Incoming(message, received.envelope, item.attempts + 1, item.should_stop)
 
     async def _watch(self, pause: float) -> None:
         """Cancel what runs beyond its deadline."""
@@ -265,13 +277,12 @@ class Attempts:
 
     # --- transactions ---------------------------------------------------------------------------------------------
 
-    async def _attempt_tx(self, worker: _Worker, items: Sequence[Item]) -> None:
+    async def _attempt_tx(self, worker: _Worker, item: Item) -> None:
         """Run a handler inside its own transaction: fence and inbox before it, what it publishes after it."""
-        items, incoming = self._decoded(items)
-        if not items:
+        incoming = self._incoming(item)
+        if incoming is None:
             return
-        item = items[0]
-        body = partial(self._transact, worker, item, incoming)
+        body = partial(self._transact, worker, item, (incoming,))
         try:
             await self._committer.exclusively(item, body)
         except Refused as refused:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
+
+import msgspec
 
 from eventseam.delivery.handler import Handler, Record
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from eventseam.delivery.shift import Shift
-    from eventseam.ports.transport import Received
+from eventseam.delivery.shift import Shift
+from eventseam.ports.transport import Received
 
 Lane = tuple[str, str]
 """Handler name and key: the only unit of order and of concurrency."""
@@ -32,9 +31,8 @@ class Cause:
     trace: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The handler returned: its record is to be applied."""
+class Done(msgspec.Struct, frozen=True, eq=False):
+    """The handler returned: its record is to be applied. (A Struct here and below, since one is made per message.)"""
 
     record: Record
 
@@ -70,40 +68,38 @@ class Home(Protocol):
         ...
 
 
-class Item:
+class Item(msgspec.Struct, eq=False):
     """A message for one handler. `row` is its unsettled row, if it comes from there; `answer` is a caller that waits.
 
-    `together` says whether it may run in a batch; one that failed with others runs alone.
+    There is no `shift` where a caller waits. `together` says whether it may run in a batch; one that failed with others
+    runs alone. `others` are the rest of a batch that this item leads.
     """
 
-    __slots__ = (
-        "answer", "attempts", "handler", "home", "lane", "lane_is_free", "others", "outcome", "received", "result",
-        "row", "shift", "since", "slot", "stopping", "together",
-    )  # fmt: skip
-
-    def __init__(self, home: Home, handler: Handler, received: Received, shift: Shift | None) -> None:
-        """A fresh item from a source (or from a caller, when there is no shift)."""
-        self.home = home
-        self.handler = handler
-        self.received = received
-        self.shift = shift
-        self.lane: Lane = (handler.name, received.envelope.key)
-        self.slot = 0
-        self.row: int | None = None
-        self.attempts = 0
-        self.since = 0.0
-        self.answer: asyncio.Future[Any] | None = None
-        self.others: tuple[Item, ...] = ()
-        self.outcome: Done | Parked | None = None
-        self.result: Result = ""
-        self.lane_is_free = False
-        self.stopping = False
-        self.together = True
+    home: Home
+    handler: Handler
+    received: Received
+    shift: Shift | None
+    lane: Lane
+    slot: int = 0
+    row: int | None = None
+    attempts: int = 0
+    since: float = 0.0
+    answer: asyncio.Future[Any] | None = None
+    others: tuple[Item, ...] = ()
+    outcome: Done | Parked | None = None
+    result: Result = ""
+    lane_is_free: bool = False
+    stopping: bool = False
+    together: bool = True
 
     @property
     def from_source(self) -> bool:
         """Whether its position counts: it is neither a retry nor a call."""
         return self.row is None and self.answer is None
+
+    def should_stop(self) -> bool:
+        """Whether its handler ran too long; a handler may ask."""
+        return self.stopping
 
 
 def cause_of(error: BaseException) -> Cause:
