@@ -321,16 +321,17 @@ class Engine:
 
         self._around.seams.at("pre-timer")
         rows, following = await self._around.store.read(due)
-        for row in [row for row in rows if row["id"] not in busy][:limit]:  # busy ones may be stale: changed meanwhile
+        for row in [row for row in rows if row[0] not in busy][:limit]:  # busy ones may be stale: changed meanwhile
             self._retry(shift, handler, row)
         self._around.seams.at("post-timer")
         return _TEND_MAX_SECONDS if following is None else min(_TEND_MAX_SECONDS, following - now)
 
     def _retry(self, shift: Shift, handler: Handler, row: Row) -> None:
-        shift.claimed[row["id"]] = handler.name
-        received = retried(row)
+        shift.claimed[row[0]] = handler.name
+        row_id, attempts, since, position, envelope, body = row
+        received = retried(position, envelope, body)
         item = Item(self, handler, received, shift, (handler.name, received.envelope.key), min(shift.slots))
-        item.row, item.attempts, item.since = row["id"], row["attempts"], row["since"]
+        item.row, item.attempts, item.since = row_id, attempts, since
         shift.parked.setdefault(item.lane, 0)
         self._attempts.prepare(item)
         self._lanes.ready[handler.name].put(item)

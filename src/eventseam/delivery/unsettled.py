@@ -158,10 +158,9 @@ async def _promote(sql: Sql, item: Item, now: float) -> None:
     item.lane_is_free = not await sql.changed("promote", item.handler.service, *item.lane, now)
 
 
-def retried(row: Row) -> Received:
+def retried(position: int, envelope: str, body: bytes) -> Received:
     """The message of an unsettled row, as it came from its source."""
-    envelope = msgspec.json.decode(row["envelope"], type=Envelope)
-    return Received(row["position"], envelope, row["body"])
+    return Received(position, msgspec.json.decode(envelope, type=Envelope), body)
 
 
 def raw(body: bytes | str) -> bytes:
@@ -170,8 +169,8 @@ def raw(body: bytes | str) -> bytes:
 
 
 def _unsettled(row: Row) -> Unsettled:
-    fields = {name: row[name] for name in row.keys()}  # noqa: SIM118 - a Row is no mapping
-    fields["envelope"] = msgspec.json.decode(row["envelope"], type=Envelope)
+    fields = dict(zip(Unsettled.__struct_fields__, row, strict=True))
+    fields["envelope"] = msgspec.json.decode(fields["envelope"], type=Envelope)
     return Unsettled(**fields)
 
 

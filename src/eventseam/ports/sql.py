@@ -43,7 +43,8 @@ class Sql(Protocol):
     """A connection inside a transaction.
 
     `statement` is the name of a block in the dialect's `.sql` files (a bare word) or SQL text. Parameters are bound,
-    never formatted. Values a driver does not know (Decimal, datetime, UUID, enum on SQLite) are stored as text.
+    never formatted. Rows of named statements are read by position only. Values that a driver does not know (Decimal,
+    datetime, UUID, enum on SQLite) are stored as text.
     """
 
     async def rows(self, statement: str, *args: object) -> Sequence[Row]:

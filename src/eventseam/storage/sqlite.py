@@ -123,11 +123,12 @@ class SqliteSql:
             self._connection.executemany(_numbered(statement), [_bound(values) for values in args])
 
     def _run(self, statement: str, args: tuple[object, ...]) -> sqlite3.Cursor:
+        """Our own statements give tuples, twice as fast; a user's SQL gives rows that know their columns' names."""
         text = self._named.get(statement)
         cursor = self._connection.cursor()
-        cursor.row_factory = sqlite3.Row
         if text is not None:
             return cursor.execute(text, args)
+        cursor.row_factory = sqlite3.Row
         return cursor.execute(_numbered(statement), _bound(args))
 
 

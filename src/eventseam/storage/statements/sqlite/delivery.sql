@@ -45,7 +45,7 @@ UPDATE unsettled SET state = 'retrying', next_at = $4
 WHERE id = (SELECT min(id) FROM unsettled WHERE service = $1 AND handler = $2 AND lane = $3) AND state = 'waiting';
 
 -- due: heads of a handler whose time has come; a time beyond $4 was written by a clock that jumped
-SELECT id, handler, lane, attempts, since, position, envelope, body FROM unsettled
+SELECT id, attempts, since, position, envelope, body FROM unsettled
 WHERE service = $1 AND handler = $2 AND state = 'retrying' AND (next_at <= $3 OR next_at > $4)
 ORDER BY attempts, next_at, id LIMIT $5;
 
