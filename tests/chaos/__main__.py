@@ -69,6 +69,9 @@ def one_demo(args: argparse.Namespace, folder: Path, delays: list[float], number
         numbers.append(len(numbers) + 1)
         print(f"kill {numbers[-1]:>3} after {seconds:4.1f} s: {progress(folder)}", flush=True)
     done = subprocess.run(words, stdout=subprocess.DEVNULL, timeout=END_SECONDS_MAX, check=False)
+    if not (folder / "report.json").exists():
+        print(f"  no report: exit code {done.returncode}", flush=True)
+        return False
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     print_report(report)
     return done.returncode == 0 and all(report["checks"].values())

@@ -50,8 +50,8 @@ BY_THE_RULES = {order.place.order_id: order.outcome for order in generate(1, 200
 
 def test_the_events_live_through_an_outage_that_the_chain_does_not(tmp_path):
     ended = demo(*SMALL, cwd=tmp_path)
-    report = report_in(tmp_path)
     assert (0, "") == (ended.code, ended.err)
+    report = report_in(tmp_path)
     assert 200 == report["orders"]["offered"] == report["orders"]["accepted"] == report["synchronous"]["offered"]
     assert report["synchronous"]["failed"] > 0
     assert report["outage"]["accepted_during"] > 0
@@ -61,7 +61,8 @@ def test_the_events_live_through_an_outage_that_the_chain_does_not(tmp_path):
 
 
 def test_the_report_can_be_recomputed_from_the_orders(tmp_path):
-    demo(*SMALL, "--only", "events", cwd=tmp_path)
+    ended = demo(*SMALL, "--only", "events", cwd=tmp_path)
+    assert (0, "") == (ended.code, ended.err)
     report = report_in(tmp_path)
     confirmed = [order for order in generate(1, 200) if order.outcome == "confirmed"]
     assert len(confirmed) == report["orders"]["confirmed"]
@@ -107,6 +108,26 @@ def test_ctrl_c_stops_the_demo_and_says_how_to_go_on(tmp_path):
     assert "Go on with:\n  eventseam demo --resume --database sqlite:///shop.db --seed 1 --orders 4000" in err
 
 
+def test_the_chain_alone_needs_no_database(tmp_path):
+    words = ("--orders", 60, "--rate", 300, "--outage", 0.2, "--only", "chain", "--report", "r.json")
+    assert 0 == demo(*words, cwd=tmp_path).code
+    report = report_in(tmp_path)
+    assert (None, None, None) == (report["orders"], report["events"], report["read_model"])
+    assert 60 == report["synchronous"]["offered"]
+    assert [tmp_path / "r.json"] == list(tmp_path.iterdir())
+
+
+def test_no_orders_are_a_shop_without_customers(tmp_path):
+    assert 0 == demo("--orders", 0, "--outage", 0, cwd=tmp_path).code
+
+
+def test_the_shop_is_an_app_like_any_other(tmp_path):
+    words = [sys.executable, "-m", "eventseam.cli", "describe", "eventseam.demo.app:create", "--json"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    services = {service["name"] for service in json.loads(done.stdout)["services"]}
+    assert {"orders", "inventory", "payments", "shipping", "email", "analytics"} == services
+
+
 def test_one_json_document_for_programs(tmp_path):
     ended = demo("--orders", 20, "--rate", 500, "--outage", 0, "--json", cwd=tmp_path)
     assert json.loads(ended.out)["orders"]["accepted"] == 20
@@ -131,6 +152,7 @@ def test_a_database_that_holds_a_shop_is_not_begun_anew(tmp_path):
         (["--resume"], 3, "--resume needs the --database"),
         (["--rate", "fast"], 2, "must be a number from 0.1"),
         (["--outage", "nan"], 2, "must be a number from 0"),
+        (["--report", "nowhere/r.json"], 3, "its folder is not there"),
         (["--data", "nowhere"], 3, "items.csv is not there"),
         (["--database", "postgresql://x/y"], 3, "is no SQLite URL"),
     ],
@@ -147,8 +169,8 @@ def test_four_thousand_orders_live_through_five_seconds_of_outage(tmp_path):
     """The orders of the folder EVENTSEAM_OLIST, if it is set; otherwise as many generated ones."""
     folder = os.environ.get("EVENTSEAM_OLIST")
     ended = demo(*(["--data", Path(folder).absolute()] if folder else []), "--report", "r.json", cwd=tmp_path)
-    report = report_in(tmp_path)
     assert (0, "") == (ended.code, ended.err)
+    report = report_in(tmp_path)
     assert all(report["checks"].values())
     assert 4049 == report["orders"]["offered"] == report["orders"]["accepted"]
     assert report["outage"]["accepted_during"] > 0

@@ -54,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the demo. Raises SettingsError or DataError for options that cannot be followed."""
+    if args.report and not args.report.absolute().parent.is_dir():
+        raise SettingsError(f"--report {args.report}: its folder is not there. Make it first.")
     options = Options(
         data=args.data,
         outage_seconds=args.outage,

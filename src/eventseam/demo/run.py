@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AsyncExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eventseam.clock import Clock, SystemClock
 from eventseam.demo import poison
 from eventseam.demo.board import Board, Counts
 from eventseam.demo.chain.progress import Task
-from eventseam.demo.chain.side import chain_side
+from eventseam.demo.chain.side import ChainSide, chain_side
 from eventseam.demo.events import EventsSide, Tally, events_side, looking_at
 from eventseam.demo.outside import VARIABLE, Outside, opened
 from eventseam.demo.report import Report, of_chain, of_events, without_events
@@ -84,24 +84,33 @@ class _Demo:
         )
 
     async def run(self) -> None:
-        """Run both shops side by side until every customer has an answer and every order an outcome."""
-        work: list[Coroutine[Any, Any, None]] = [self._outage()]
+        """Start both shops, let them run side by side, and stop them."""
         events: EventsSide | None = None
+        chain: ChainSide | None = None
         async with AsyncExitStack() as stack:
             if self._board.events:
                 side = events_side(self._database, self._tally, self._board.events)
                 events = await stack.enter_async_context(side)
-                work += [events.run([order.place for order in self._orders], self._options.rate), self._poison()]
             if self._board.chain:
                 chain = await stack.enter_async_context(chain_side(self._task(), self._board.chain))
-                work += [chain.run()]
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._beat(events))
-                    await asyncio.wait([group.create_task(each) for each in work])
-                    self._is_over = True
-            except ExceptionGroup as errors:
-                raise errors.exceptions[0] from None
+            await self._side_by_side(events, chain)
+
+    async def _side_by_side(self, events: EventsSide | None, chain: ChainSide | None) -> None:
+        """Return when every customer has an answer and every order an outcome. Raises what goes wrong first."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._beat(events))
+                work = [group.create_task(self._outage())]
+                if events:
+                    orders = [order.place for order in self._orders]
+                    work += [group.create_task(events.run(orders, self._options.rate))]
+                    work += [group.create_task(self._poison())]
+                if chain:
+                    work += [group.create_task(chain.run())]
+                await asyncio.wait(work)
+                self._is_over = True
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     def _task(self) -> Task:
         options = self._options
