@@ -1,0 +1,104 @@
+"""Measuring: variants of a case take turns, round after round, so that a slow minute of the machine hits all of them.
+
+A value is microseconds per operation unless the case says otherwise; comparisons are made inside a round (paired).
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to do the work; `measure` does one round of it. `note` says what it guarantees."""
+
+    name: str
+    measure: Callable[[], float]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two variants inside one round: how much of `floor`'s speed `ours` reaches, or what it costs more."""
+
+    name: str
+    ours: str
+    floor: str
+    kind: Literal["ratio", "difference"] = "ratio"
+    must: float | None = None
+
+    def of(self, ours: float, floor: float) -> float:
+        """The value of one round."""
+        return floor / ours if self.kind == "ratio" else ours - floor
+
+    def is_reached(self, value: float) -> bool | None:
+        """Whether the value is what must be reached; None if nothing must."""
+        if self.must is None:
+            return None
+        return value >= self.must if self.kind == "ratio" else value <= self.must
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured together. `unit` is that of the values; `per` the operation that one value stands for."""
+
+    name: str
+    title: str
+    variants: Sequence[Variant]
+    comparisons: Sequence[Comparison] = ()
+    unit: str = "us"
+    per: str = "message"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and most of all rounds."""
+
+    median: float
+    least: float
+    most: float
+    rounds: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """The spread of some rounds."""
+        return cls(statistics.median(values), min(values), max(values), list(values))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A case and what was found: the spread of each variant and of each comparison."""
+
+    case: Case
+    variants: dict[str, Spread]
+    comparisons: dict[str, Spread]
+
+
+def run(case: Case, rounds: int) -> Outcome:
+    """Measure a case. Each round begins with another variant."""
+    values: dict[str, list[float]] = {each.name: [] for each in case.variants}
+    for number in range(rounds):
+        start = number % len(case.variants)
+        for variant in (*case.variants[start:], *case.variants[:start]):
+            _tell(f"{case.name}: round {number + 1} of {rounds}, {variant.name}")
+            gc.collect()
+            values[variant.name].append(variant.measure())
+    _tell("")
+    compared = {each.name: _compared(each, values) for each in case.comparisons}
+    return Outcome(case, {name: Spread.of(found) for name, found in values.items()}, compared)
+
+
+def _tell(line: str) -> None:
+    """Where the run is, for a person who watches."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
+def _compared(comparison: Comparison, values: dict[str, list[float]]) -> Spread:
+    pairs = zip(values[comparison.ours], values[comparison.floor], strict=True)
+    return Spread.of([comparison.of(ours, floor) for ours, floor in pairs])
