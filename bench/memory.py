@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import eventseam.app.app as composition
-from bench.contracts import ReceiptMade, order, placed
+from bench.contracts import OrderPlaced, ReceiptMade, placed
 from eventseam import App, Ctx, Service, Settings
 from eventseam.ports.probe import Applied, Observation, OwnershipChanged
 
@@ -73,8 +73,8 @@ async def _run(count: int, path: str) -> dict[str, Any]:
     composition._SWEEP_EVERY_SECONDS = SWEEP_SECONDS
     service: Service[object] = Service("totals", tables=TABLES)
 
-    @service.on(*order.types[:1])
-    async def add(event: Any, ctx: Ctx) -> None:
+    @service.on(OrderPlaced)
+    async def add(event: OrderPlaced, ctx: Ctx) -> None:
         ctx.write(WRITE, event.customer)
         ctx.publish(ReceiptMade(event.order_id, event.total))
 
