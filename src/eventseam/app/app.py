@@ -71,7 +71,8 @@ class App:
     async def running(self, only: Iterable[str] | None = None) -> AsyncGenerator[App]:
         """Run the engine inside the block; at its end stop gracefully: finish what runs, settle nothing unfinished.
 
-        Raises SettingsError, StorageError, WiringError at start. An error of the engine itself ends the block.
+        Raises SettingsError, StorageError, WiringError at start; afterwards what the block raises, as it is. An error
+        of the engine itself cancels the block and is raised in an ExceptionGroup.
         """
         if self._room is not None:
             raise EventseamError("this app is running already. Make another App for a second engine")
@@ -79,19 +80,25 @@ class App:
             room = await open_room(self, self._chosen(only), stack)
             self._room = room
             stack.callback(self._forget)
+            raised: BaseException | None = None
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(each) for each in (room.committer.run(), self._sweep(room))]
                 engines = [group.create_task(engine.run()) for engine in room.engines.values()]
                 try:
                     yield self
-                finally:
-                    await self._stop(room, engines)
-                    for task in tasks:
-                        task.cancel()
+                except BaseException as error:  # noqa: BLE001 - raised again below, outside of the group that would wrap it
+                    raised = error
+                await self._stop(room, engines)
+                for task in tasks:
+                    task.cancel()
+            if raised is not None:
+                raise raised
 
-    def lifespan(self, web_app: object = None) -> Any:  # noqa: ANN401, ARG002 - the signature that ASGI frameworks ask for
+    @asynccontextmanager
+    async def lifespan(self, web_app: object = None) -> AsyncGenerator[None]:  # noqa: ARG002 - what ASGI frameworks call
         """`FastAPI(lifespan=shop.lifespan)`: the engine runs inside the web process."""
-        return self.running()
+        async with self.running():
+            yield
 
     async def run(self, only: Iterable[str] | None = None) -> None:
         """Run until cancelled, then stop gracefully."""

@@ -24,6 +24,9 @@ SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 HANDLER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
+TX_TIMEOUT_SECONDS = 5.0
+
+
 class Policies(TypedDict, total=False):
     """The options that every handler decorator takes."""
 
@@ -54,6 +57,13 @@ class Options:
             raise WiringError(f"max={self.batch_max} must be >= 1")
         if self.name is not None and not HANDLER_NAME.fullmatch(self.name):
             raise WiringError(f"name={self.name!r} must be letters, digits, _ and -, at most 63, not a digit first")
+
+
+def tx_options(policies: Policies) -> Options:
+    """Options of a transaction handler: it holds locks while it runs, so its time-out is short unless it says so."""
+    timed: Policies = {"timeout_seconds": TX_TIMEOUT_SECONDS}
+    timed.update(policies)
+    return Options(**timed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from eventseam.delivery.handler import outgoing
 from eventseam.errors import NotInTransaction, Overloaded, WiringError
 from eventseam.journal.append import Origin, append, rows_for, timestamp
 from eventseam.journal.limits import overloaded, pending
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from eventseam.ports.sql import Sql
 
 
-def publish_on(connection: object, message: object, origin: Origin, seams: Seams) -> str:
-    """Append `message` on `connection`, inside its open transaction; the message's id.
+def publish_on(connection: object, made: Outgoing, origin: Origin, seams: Seams) -> str:
+    """Append a message on `connection`, inside its open transaction; the message's id.
 
     Raises NotInTransaction, Overloaded (at once: waiting would hold the lock that the readers need), ContractError, or
     WiringError for a connection of a library that is not known here.
@@ -32,7 +31,6 @@ def publish_on(connection: object, message: object, origin: Origin, seams: Seams
         kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
         message = f"cannot publish on a {kind}. Pass the sqlite3.Connection of the journal's database"
         raise WiringError(message)
-    made = outgoing(message)
     rows = rows_for((made,), origin, seams, timestamp(seams.clock.now()))
     sql = SqliteSql(connection)
     try:

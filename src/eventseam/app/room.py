@@ -50,10 +50,18 @@ class EngineRoom:
         return not retrying and self.committer.is_idle and all(each.is_idle(head) for each in self.engines.values())
 
     async def throttle(self, item: Item) -> None:
-        """Slow a handler that publishes beyond a limit; never stop it, since it may be what drains the channel."""
-        if type(item.outcome) is Done:
-            for channel in sorted({message.channel for message in item.outcome.record.messages}):
-                await self.limits.wait(channel)
+        """Slow a handler that publishes beyond a limit; never stop it, since it may be what drains the channel.
+
+        A caller that waits for the answer gets Overloaded instead.
+        """
+        if not isinstance(item.outcome, Done):
+            return
+        channels = sorted({message.channel for message in item.outcome.record.messages})
+        if item.answer is not None:
+            await self.limits.demand(channels)
+            return
+        for channel in channels:
+            await self.limits.wait(channel)
 
 
 async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExitStack) -> EngineRoom:
@@ -61,6 +69,7 @@ async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExit
     store = open_store(app.settings, app.seams)
     stack.push_async_callback(store.close)
     await store.migrate([service.tables for service in services if service.tables])
+    await store.write(lambda sql: _register(sql, app, store.slots))
     hint = Hint()
     around = Surroundings(store, app.seams, app.probe, hint.give, app.settings.batch_max)
     committer = Committer(around)
@@ -79,6 +88,13 @@ async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExit
             engine.throttle(room.throttle)
         benches[service.name], engines[service.name] = bench, engine
     return room
+
+
+async def _register(sql: Sql, app: App, slots: int) -> None:
+    """Give every service of the app a position, running or not: what it has not seen must not be trimmed."""
+    for service in app.services:
+        for slot in range(slots):
+            await sql.changed("new_position", service.name, slot)
 
 
 def unrouted(service: str, app: App) -> Handler:

@@ -16,6 +16,7 @@ from eventseam.app.declare import (
     Options,
     Policies,
     declaration,
+    tx_options,
     types_of,
 )
 from eventseam.app.decorators import D, Handle, HandleTx, M, On, OnBatch, OnTx
@@ -80,7 +81,7 @@ class Service(Generic[D]):
 
     def handle_tx(self, command: type[M], /, **policies: Unpack[Policies]) -> HandleTx[M, D]:
         """The one handler of a command, in a transaction of its own: it may read and lock before it decides."""
-        return HandleTx(self._adder(("handle_tx", "command", "tx"), (command,), Options(**policies)))
+        return HandleTx(self._adder(("handle_tx", "command", "tx"), (command,), tx_options(policies)))
 
     @overload
     def on(self, event: type[M], /, *, inline: bool = False, **policies: Unpack[Policies]) -> On[M, D]: ...
@@ -123,7 +124,7 @@ class Service(Generic[D]):
     def on_tx(self, *events: type[Any], **policies: Unpack[Policies]) -> OnTx[Any, D]: ...
     def on_tx(self, *events: type[Any], **policies: Unpack[Policies]) -> OnTx[Any, D]:
         """A handler of events in a transaction of its own, one per message: it may read and lock."""
-        return OnTx(self._adder(("on_tx", "event", "tx"), events, Options(**policies)))
+        return OnTx(self._adder(("on_tx", "event", "tx"), events, tx_options(policies)))
 
     def on_batch(
         self,
@@ -146,11 +147,13 @@ class Service(Generic[D]):
         order per key if the write lock was held before. Needs no running app. Raises NotInTransaction, Overloaded,
         ContractError or WiringError.
         """
+        from eventseam.app.ctx import Publisher
         from eventseam.app.publish import publish_on
         from eventseam.clock import Seams
         from eventseam.journal.append import Origin
 
-        return publish_on(connection, event, Origin(self.name, correlation_id), Seams())
+        made = Publisher(self.name, frozenset(), frozenset()).event(event)
+        return publish_on(connection, made, Origin(self.name, correlation_id), Seams())
 
     def _adder(
         self,

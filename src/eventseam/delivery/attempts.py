@@ -21,6 +21,7 @@ from eventseam.errors import (
     HandlerTimeout,
     NotYet,
     OutcomeUnknown,
+    Overloaded,
     Refused,
     StorageUnavailable,
     TooLarge,
@@ -216,7 +217,11 @@ class Attempts:
         if len(items) > 1:
             leader.others = items[1:]
         if self._before_offer is not None and record.messages:
-            await self._before_offer(leader)
+            try:
+                await self._before_offer(leader)
+            except Overloaded as error:
+                self.failed(leader, error)
+                return
         self._committer.offer(leader)
 
     def _run(self, handler: Handler, incoming: Sequence[Incoming]) -> Awaitable[Record]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from eventseam.delivery.attempts import Attempts
 from eventseam.delivery.handler import Handler
-from eventseam.delivery.item import Done, Item, Parked
+from eventseam.delivery.item import Done, Item, Lane, Parked
 from eventseam.delivery.lanes import Lanes
 from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.ownership import Ownership
@@ -100,11 +100,9 @@ class Engine:
         Raises what the handler raises (nothing is retried), or LaneParked.
         """
         item = Item(self, self._handlers[handler], received, None, (handler, received.envelope.key))
-        if self.shift is not None and item.lane in self.shift.parked:
-            message = (
-                f"{self.service}.{handler} has an unsettled message of key {item.lane[1]!r}. See: eventseam dlq list"
-            )
-            raise LaneParked(message)
+        if await self._is_parked(item.lane):
+            message = f"{self.service}.{handler} has an unsettled message of key {item.lane[1]!r}"
+            raise LaneParked(f"{message}. See: eventseam dlq list")
         item.answer = asyncio.get_running_loop().create_future()
         self._calls.add(item.answer)
         self._lanes.offer(item)
@@ -115,6 +113,12 @@ class Engine:
             return answer
         finally:
             self._calls.discard(item.answer)
+
+    async def _is_parked(self, lane: Lane) -> bool:
+        """Whether a lane has unsettled messages; who is not the owner has to ask the database."""
+        if self.shift is not None and self.shift.on:
+            return lane in self.shift.parked
+        return bool(await self._around.store.read(lambda sql: sql.rows("lane_rows", self.service, *lane)))
 
     def is_idle(self, head: int) -> bool:
         """Whether everything up to position `head` is finished, and nothing is due for another try."""

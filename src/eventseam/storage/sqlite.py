@@ -372,7 +372,7 @@ class SqliteStore:
 def checked_transaction(connection: sqlite3.Connection) -> None:
     """Raise NotInTransaction for a user's connection on which an append could get lost or fail at random."""
     if not connection.in_transaction:
-        if connection.isolation_level is None:
+        if connection.isolation_level is None or getattr(connection, "autocommit", None) is True:
             message = (
                 "publishing outside a transaction: the event could be lost, or lie about a write that failed. Write "
                 'connection.execute("BEGIN IMMEDIATE"), your own statements, publish(…), then connection.commit()'
