@@ -94,4 +94,4 @@ class NotYet(Exception):  # noqa: N818 - an answer, not an error
         """Keep what the message waits for, in the words that `dlq list` will show."""
         super().__init__(why)
         self.why = why
-        self.within_seconds = within_seconds
+        self.within_seconds = float(within_seconds)

@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -30,14 +31,20 @@ class Threads:
         self._started = 0
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
 
-    async def run(self, body: Callable[[], T]) -> T:
-        """Run `body` in a thread and wait for its end, also when cancelled: what it holds is free afterwards."""
+    async def run(self, body: Callable[[], T], on_cancel: Callable[[], None] | None = None) -> T:
+        """Run `body` in a thread and wait for its end, also when cancelled: what it holds is free afterwards.
+
+        `on_cancel` may make it end soon.
+        """
         future = self._submit(body)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            if not future.done():
-                await asyncio.wait([future])
+            if not future.done() and on_cancel is not None:
+                on_cancel()
+            while not future.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([future])
             raise
 
     async def hurry(self, body: Callable[[], T]) -> T:
@@ -103,6 +110,8 @@ def _finish(future: asyncio.Future[Any], result: object) -> None:
 
 
 def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if isinstance(error, StopIteration):  # a future refuses it; a coroutine that raises it says the same
+        error = RuntimeError("a function in a thread raised StopIteration")
     if not future.done():
         future.set_exception(error)
         future.exception()  # an abandoned body's error has nobody to tell: mark it as seen

@@ -5,11 +5,12 @@ Every test declares its own services, so that no state is shared: `ears()` is on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
 
-from eventseam import Channel, Circuit, Ctx, Retry, Service
+from eventseam import Channel, Circuit, Ctx, Retry, Service, SyncTx, Tx
 
 talk = Channel("talk", key="who")
 echo = Channel("echo", key="who")
@@ -47,6 +48,9 @@ class Echoed(Struct, frozen=True):
     n: int = 0
 
 
+Act = Callable[[Said], object]
+
+
 def ears(name: str = "ears", **options: Any) -> Service[Any]:
     """A service with the table `heard`."""
     return Service(name, tables=TABLES, **options)
@@ -55,3 +59,43 @@ def ears(name: str = "ears", **options: Any) -> Service[Any]:
 def hear(ctx: Ctx[Any], message: Said | Say | Echoed, handler: str = "hear") -> None:
     """Record that `handler` heard `message`."""
     ctx.write(HEARD, handler, message.who, message.n)
+
+
+def on_loop(service: Service[Any], act: Act, **policies: Any) -> None:
+    @service.on(Said, **policies)
+    async def on_said(message: Said, ctx: Ctx) -> None:
+        act(message)
+        hear(ctx, message)
+
+
+def in_thread(service: Service[Any], act: Act, **policies: Any) -> None:
+    @service.on(Said, **policies)
+    def on_said(message: Said, ctx: Ctx) -> None:
+        act(message)
+        hear(ctx, message)
+
+
+def tx_on_loop(service: Service[Any], act: Act, **policies: Any) -> None:
+    @service.on_tx(Said, **policies)
+    async def on_said(message: Said, tx: Tx) -> None:
+        await tx.execute(HEARD, "hear", message.who, message.n)
+        act(message)
+
+
+def tx_in_thread(service: Service[Any], act: Act, **policies: Any) -> None:
+    @service.on_tx(Said, **policies)
+    def on_said(message: Said, tx: SyncTx) -> None:
+        tx.execute(HEARD, "hear", message.who, message.n)
+        act(message)
+
+
+def in_batches(service: Service[Any], act: Act, **policies: Any) -> None:
+    @service.on_batch(Said, **policies)
+    async def on_said(messages: list[Said], ctx: Ctx) -> None:
+        for message in messages:
+            act(message)
+            hear(ctx, message)
+
+
+COLOURS = (on_loop, in_thread, tx_on_loop, tx_in_thread, in_batches)
+"""Every form of handler: each declares `on_said`, which calls `act` with its message and then hears it."""

@@ -7,16 +7,18 @@ reason for another message to wait, unless the whole handler is in trouble (its 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eventseam.delivery.apply import Fence, TornBatch, claim_inbox, pass_fences, publish, settle_rows
 from eventseam.delivery.circuit import CLOSED, CircuitState
 from eventseam.delivery.handler import Handler, Incoming, Record, outgoing
-from eventseam.delivery.item import Cause, Done, Item, Parked, cause_of
+from eventseam.delivery.item import Cause, Done, Item, Parked, cause_of, text_of
 from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.policy import Dead, next_step
 from eventseam.errors import (
+    ContractError,
     Fenced,
     HandlerTimeout,
     NotYet,
@@ -49,12 +51,12 @@ _NOT_COUNTED = (Undecodable, UnknownType, TooLarge, NotYet)
 class _Worker:
     """A worker task and the deadline of what it runs."""
 
-    __slots__ = ("deadline", "items", "task", "timed_out")
+    __slots__ = ("cancels", "deadline", "items", "task")
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task
         self.deadline = _NEVER
-        self.timed_out = False
+        self.cancels = 0
         self.items: Sequence[Item] = ()
 
 
@@ -114,6 +116,13 @@ class Attempts:
         circuit = self._circuits[item.handler.name]
         if circuit.state == "open":
             self._set_circuit(item.handler, circuit.when_probed())
+
+    def stop(self) -> None:
+        """Start nothing new but calls; tell what runs, so that a long handler may end early."""
+        self.stopping = True
+        for worker in self._workers:
+            for item in worker.items:
+                item.stopping = True
 
     def drop_probes(self) -> None:
         """Ownership is lost: a probe that was dropped must not be waited for."""
@@ -205,7 +214,10 @@ class Attempts:
         try:
             record = await self._timed(worker, items, self._run(leader.handler, incoming))
         except Refused as refused:
-            record = Record(messages=[outgoing(refused.event)], answer=refused)
+            refusal = self._refusal(items, refused)
+            if refusal is None:
+                return
+            record = refusal
         except _Unfinished as unfinished:
             self._failed_together(items, unfinished.error)
             return
@@ -218,7 +230,8 @@ class Attempts:
             leader.others = items[1:]
         if self._before_offer is not None and record.messages:
             try:
-                await self._before_offer(leader)
+                with suppress(StorageUnavailable):
+                    await self._before_offer(leader)
             except Overloaded as error:
                 self.failed(leader, error)
                 return
@@ -231,28 +244,28 @@ class Attempts:
         assert blocking is not None, "a handler that records has exactly one way to run"
         return self._threads.hurry(lambda: blocking(incoming))
 
+    def _refusal(self, items: Sequence[Item], refused: Refused) -> Record | None:
+        """What is applied in place of a refused message's record, or None after it has failed: its event is none."""
+        try:
+            return Record(messages=[outgoing(refused.event)], answer=refused)
+        except ContractError as error:
+            self._failed_together(items, error)
+            return None
+
     async def _timed(self, worker: _Worker, items: Sequence[Item], run: Awaitable[T]) -> T:
         """Await a handler under its time-out. Raises Refused, or _Unfinished with what the handler raised."""
-        timeout = items[0].handler.timeout_seconds
         worker.items = items
-        worker.deadline = self._around.seams.clock.monotonic() + timeout
+        worker.deadline = self._around.seams.clock.monotonic() + items[0].handler.timeout_seconds
         try:
             return await run
-        except Refused:
+        except (Refused, KeyboardInterrupt, GeneratorExit):
             raise
-        except asyncio.CancelledError as error:
-            if worker.timed_out:
-                worker.task.uncancel()
-                late = HandlerTimeout(f"{items[0].handler.name} ran longer than its timeout_seconds={timeout:g}")
-                raise _Unfinished(late) from None
-            if worker.task.cancelling():
-                raise
-            raise _Unfinished(error) from None
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is its attempt's failure
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is its attempt's failure
             raise _Unfinished(error) from None
         finally:
             worker.deadline = _NEVER
-            worker.timed_out = False
+            if worker.cancels or worker.task.cancelling():
+                _raise_cancelled(worker)
 
     def _incoming(self, item: Item) -> Incoming | None:
         """The message decoded in its declared type, or None after it has failed."""
@@ -274,10 +287,11 @@ class Attempts:
             await clock.sleep(pause)
             now = clock.monotonic()
             for worker in self._workers:
-                if now > worker.deadline and not worker.timed_out:
-                    worker.timed_out = True
+                if now > worker.deadline:
                     for item in worker.items:
                         item.stopping = True
+                    worker.deadline = now + worker.items[0].handler.timeout_seconds
+                    worker.cancels += 1
                     worker.task.cancel()
 
     # --- transactions ---------------------------------------------------------------------------------------------
@@ -291,9 +305,11 @@ class Attempts:
         try:
             await self._committer.exclusively(item, body)
         except Refused as refused:
-            item.outcome = Done(Record(messages=[outgoing(refused.event)], answer=refused))
-            await self._succeeded(item)
-            self._committer.offer(item)
+            refusal = self._refusal((item,), refused)
+            if refusal is not None:
+                item.outcome = Done(refusal)
+                await self._succeeded(item)
+                self._committer.offer(item)
         except _Unfinished as unfinished:
             if isinstance(unfinished.error, Fenced | OutcomeUnknown) and item.shift is not None:
                 item.shift.end()
@@ -351,7 +367,9 @@ class Attempts:
             return
         self._tell(CircuitChanged(handler.service, handler.name, "closed", ""))
         now = self._around.seams.clock.now().timestamp()
-        await self._around.store.write(lambda sql: sql.changed("release_handler", handler.service, handler.name, now))
+        release = ("release_handler", handler.service, handler.name, now)
+        with suppress(StorageUnavailable):  # then they come back at their own time
+            await self._around.store.write(lambda sql: sql.changed(*release))
 
     def _failed_together(self, items: Sequence[Item], error: BaseException) -> None:
         """A batch fails as one: its messages run again one by one, so that only the guilty one pays."""
@@ -410,13 +428,28 @@ class Attempts:
 
     def _tell_failed(self, item: Item, error: BaseException, step: Any, seconds: float) -> None:  # noqa: ANN401
         envelope, handler = item.received.envelope, item.handler
-        text = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {text_of(error)}"
         ids = (envelope.key, envelope.id, envelope.correlation_id)
         self._tell(HandlerFailed(handler.service, handler.name, *ids, item.attempts + 1, text, step, seconds))
 
     def _tell(self, observation: Observation) -> None:
         if self._around.probe is not None:
             self._around.probe.observe(observation)
+
+
+def _raise_cancelled(worker: _Worker) -> None:
+    """A handler was cancelled: whatever it made of that, it is late, or the engine stops and nothing of it counts.
+
+    Raises CancelledError when the engine stops, else _Unfinished.
+    """
+    for _ in range(worker.cancels):
+        worker.task.uncancel()
+    worker.cancels = 0
+    if worker.task.cancelling():
+        raise asyncio.CancelledError
+    handler = worker.items[0].handler
+    limit = f"timeout_seconds={handler.timeout_seconds:g}"
+    raise _Unfinished(HandlerTimeout(f"{handler.name} ran longer than its {limit}")) from None
 
 
 class _Unfinished(Exception):  # noqa: N818 - carries a handler's error past our own handlers of errors

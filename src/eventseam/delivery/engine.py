@@ -83,7 +83,8 @@ class Engine:
 
     async def stop(self) -> None:
         """Take nothing new and wait up to the grace period for what runs. Cancel `run` afterwards."""
-        self._stopping = self._attempts.stopping = True
+        self._stopping = True
+        self._attempts.stop()
         clock = self._around.seams.clock
         ends = clock.monotonic() + self._options.grace_seconds
         while self._attempts.running and clock.monotonic() < ends:

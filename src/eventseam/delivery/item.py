@@ -106,7 +106,15 @@ def cause_of(error: BaseException) -> Cause:
     """The class, message and innermost frames of an error, cut to a size that a row may have."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     place = "".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} in {frame.name}\n" for frame in frames)
-    return Cause(type(error).__name__, _text(str(error)), _text(place))
+    return Cause(type(error).__name__, text_of(error), _text(place))
+
+
+def text_of(error: BaseException) -> str:
+    """The message of an error, cut to a size that a row may have; user code may fail even at that."""
+    try:
+        return _text(str(error))
+    except Exception as second:  # noqa: BLE001 - an error whose text cannot be made is still its message's own affair
+        return f"its text cannot be made: {type(second).__name__}"
 
 
 def _text(text: str) -> str:

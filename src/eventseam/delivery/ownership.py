@@ -85,7 +85,7 @@ class Ownership:
         for number in range(self._slots):
             await sql.changed("new_position", self._reader, number)
             done, beyond, rev, owner, lease_until = (await sql.rows("load_position", self._reader, number))[0]
-            if not _is_free(owner, lease_until, now, self._lease):
+            if owner != self._me and not _is_free(owner, lease_until, now, self._lease):
                 self._tell("waiting", owner)
                 continue
             if await sql.changed("take_position", self._me, now + self._lease, self._reader, number, rev):

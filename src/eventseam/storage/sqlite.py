@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_ENDS_TRANSACTION = re.compile(
+    r"(?:[\s;\ufeff]|--[^\n]*\n|/\*.*?\*/)*(?:COMMIT|END|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO\b))\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _NATIVE = frozenset({str, int, float, bytes, type(None)})
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\$(\d+)""", re.DOTALL)
 _TROUBLE = frozenset(
@@ -122,6 +126,10 @@ class SqliteSql:
         else:
             self._connection.executemany(_numbered(statement), [_bound(values) for values in args])
 
+    def interrupt(self) -> None:
+        """Make the statement that runs now, in whatever thread, fail soon."""
+        self._connection.interrupt()
+
     def _run(self, statement: str, args: tuple[object, ...]) -> sqlite3.Cursor:
         """Our own statements give tuples, twice as fast; a user's SQL gives rows that know their columns' names."""
         text = self._named.get(statement)
@@ -148,6 +156,9 @@ def _numbered(statement: str) -> str:
     if " " not in statement.strip():
         message = f"{statement!r} is neither a named statement nor SQL"
         raise EventseamError(message)
+    if _ENDS_TRANSACTION.match(statement):
+        message = f"{statement!r}: the transaction is not the handler's to end. Return to commit it, raise to undo it"
+        raise EventseamError(message)
     return _TOKEN.sub(lambda token: f"?{token[1]}" if token[1] else token[0], statement)
 
 
@@ -159,7 +170,7 @@ def _bound(args: Sequence[object]) -> Sequence[object]:
 
 
 class _HoppingSql:
-    """The Sql port for a caller on the loop: each statement runs in a thread."""
+    """The Sql port for a caller on the loop: each statement runs in a thread, and is interrupted when cancelled."""
 
     __slots__ = ("_sql", "_threads")
 
@@ -168,13 +179,13 @@ class _HoppingSql:
         self._threads = threads
 
     async def rows(self, statement: str, *args: object) -> Sequence[Row]:
-        return await self._threads.run(lambda: run_sync(self._sql.rows(statement, *args)))
+        return await self._threads.run(lambda: run_sync(self._sql.rows(statement, *args)), self._sql.interrupt)
 
     async def changed(self, statement: str, *args: object) -> int:
-        return await self._threads.run(lambda: run_sync(self._sql.changed(statement, *args)))
+        return await self._threads.run(lambda: run_sync(self._sql.changed(statement, *args)), self._sql.interrupt)
 
     async def many(self, statement: str, args: Sequence[Sequence[object]]) -> None:
-        await self._threads.run(lambda: run_sync(self._sql.many(statement, args)))
+        await self._threads.run(lambda: run_sync(self._sql.many(statement, args)), self._sql.interrupt)
 
 
 class SqliteStore:
