@@ -32,7 +32,11 @@ class Window:
     def admit(self, position: int, handlers: int) -> bool:
         """Take a position in flight, in rising order; False if it was finished before a restart."""
         if position in self._finished:
-            self._open[position] = 0
+            if self._open:
+                self._open[position] = 0
+            else:  # nothing before it is unfinished
+                self._finished.discard(position)
+                self.done = position
             return False
         self._open[position] = handlers
         return True
@@ -48,7 +52,7 @@ class Window:
                 break
             low = position
         else:
-            return self.scanned, []
+            low = self.scanned
         return low, sorted(position for position in gone if position > low)
 
     def advance(self, finished: Iterable[int]) -> None:
