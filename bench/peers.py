@@ -17,12 +17,14 @@ from faststream.redis import RedisBroker, TestRedisBroker
 from pydantic import BaseModel
 
 from bench import engine, inline
-from bench.measure import Case, Variant
+from bench.measure import Case, Comparison, Variant
 from bench.sqlite import copied
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+BLINKER, NATS, BUBUS = "blinker send_async", "FastStream TestNatsBroker", "bubus dispatch"
+JOURNAL = "eventseam, journal, full, batches of 500"
 MEMORY = "memory only: lost at a crash; an error goes to the publisher or the log"
 DURABLE = "durable: written, handled and committed on SQLite, each once, in order per key, with retries"
 
@@ -53,17 +55,19 @@ def peers(count: int, folder: Path) -> Case:
         return lambda: asyncio.run(work(copied(template), durability, number)) / number * 1e6
 
     variants = [
-        Variant("blinker send_async", lambda: asyncio.run(_blinker(count)), f"{MEMORY}; no contract, no copy"),
+        Variant(BLINKER, lambda: asyncio.run(_blinker(count)), f"{MEMORY}; no contract, no copy"),
         *inline.inline(count).variants,
-        Variant("FastStream TestNatsBroker", lambda: asyncio.run(_nats(count // 10)), f"{MEMORY}; pydantic contract"),
+        Variant(NATS, lambda: asyncio.run(_nats(count // 10)), f"{MEMORY}; pydantic contract"),
         Variant("FastStream TestRedisBroker", lambda: asyncio.run(_redis(count // 10)), f"{MEMORY}; pydantic contract"),
-        Variant("bubus dispatch", lambda: asyncio.run(_bubus(count // 50)), f"{MEMORY}; pydantic contract"),
-        Variant("eventseam journal, full, one by one", durable("full", batched=False), DURABLE),
-        Variant("eventseam journal, full, batches of 500", durable("full", batched=True), DURABLE),
-        Variant("eventseam journal, normal, one by one", durable("normal", batched=False), DURABLE),
-        Variant("eventseam journal, normal, batches of 500", durable("normal", batched=True), DURABLE),
+        Variant(BUBUS, lambda: asyncio.run(_bubus(count // 50)), f"{MEMORY}; pydantic contract"),
+        Variant("eventseam, journal, full, one by one", durable("full", batched=False), DURABLE),
+        Variant(JOURNAL, durable("full", batched=True), DURABLE),
+        Variant("eventseam, journal, normal, one by one", durable("normal", batched=False), DURABLE),
+        Variant("eventseam, journal, normal, batches of 500", durable("normal", batched=True), DURABLE),
     ]
-    return Case("peers", "In process, publish to handled, beside peers that keep nothing", variants)
+    pairs = [(ours, peer) for ours in (inline.INLINE, JOURNAL) for peer in (BLINKER, NATS, BUBUS)]
+    comparisons = [Comparison(f"{ours}: times the speed of {peer}", ours, peer) for ours, peer in pairs]
+    return Case("peers", "In process, publish to handled, beside peers that keep nothing", variants, comparisons)
 
 
 async def _blinker(count: int) -> float:
