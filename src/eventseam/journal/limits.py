@@ -1,7 +1,7 @@
 """Limits at publish: a channel that its readers cannot keep up with slows or refuses its publishers.
 
-`pending_max` counts journal rows of the channel after the slowest reader's position; `per_second` is a token bucket of
-this process. Counts are taken at most every 50 ms, so a limit may be overshot by what 50 ms can publish.
+`pending_max` counts journal rows of the channel that the slowest reader has not finished; `per_second` is a bucket of
+tokens in this process. Counts are taken at most every 50 ms, so a limit may be overshot by what 50 ms can publish.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _LOOK_AGAIN_SECONDS = 0.02
 
 async def pending(sql: Sql, channel: str, readers: Iterable[str], bound: int) -> int:
     """Rows of `channel` that the slowest of `readers` has not finished, counted up to `bound`."""
-    slowest: int = (await sql.rows("slowest_reader", msgspec.json.encode(sorted(readers)).decode()))[0][0]
-    found: int = (await sql.rows("pending_of_channel", channel, slowest, bound))[0][0]
+    listening = msgspec.json.encode(sorted(readers)).decode()
+    found: int = (await sql.rows("pending_of_channel", channel, listening, bound))[0][0]
     return found
 
 

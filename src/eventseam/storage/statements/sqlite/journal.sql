@@ -22,11 +22,12 @@ WHERE ($1 IS NULL OR aggregate_type = $1) AND ($2 IS NULL OR aggregate_id = $2)
   AND ($3 = 0 OR id > (SELECT coalesce(min(done), 0) FROM positions))
 ORDER BY id DESC LIMIT $4;
 
--- pending_of_channel: rows of a channel after a position, counted up to a bound
-SELECT count(*) FROM (SELECT 1 FROM event_outbox WHERE id > $2 AND aggregate_type = $1 LIMIT $3);
-
--- slowest_reader: the lowest finished position among the given readers (a JSON array)
-SELECT coalesce(min(done), 0) FROM positions WHERE reader IN (SELECT value FROM json_each($1));
+-- pending_of_channel: rows of a channel that the slowest of some readers (a JSON array) has not finished, up to a bound
+SELECT coalesce(max((
+  SELECT count(*) FROM (
+    SELECT 1 FROM event_outbox o WHERE o.id > p.done AND o.aggregate_type = $1
+      AND o.id NOT IN (SELECT value FROM json_each(p.beyond)) LIMIT $3))), 0)
+FROM positions p WHERE p.reader IN (SELECT value FROM json_each($2));
 
 -- behind_all: rows after a position, of whatever channel
 SELECT count(*), cast(min(created_at) AS TEXT) FROM event_outbox WHERE id > $1;
