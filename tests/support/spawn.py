@@ -37,3 +37,9 @@ def other_engine(path: Path, lease_seconds: float, delay_seconds: float = 0.0) -
         assert process.stdout is not None
         assert "ready\n" == process.stdout.readline()
         yield process
+
+
+def foreign_program(source: str, *arguments: str) -> str:
+    """Run a Python program that knows nothing of Eventseam to its end; what it said on its error output."""
+    command = [sys.executable, "-c", source, *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60).stderr

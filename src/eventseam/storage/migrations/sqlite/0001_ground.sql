@@ -1,22 +1,24 @@
 -- The journal. The first seven columns are the public interface: any program may insert the four without defaults.
+-- A text's length ends at its first NUL, that of its bytes does not: what is bounded is bounded in bytes.
 -- AUTOINCREMENT is the order of the log: ids are never used twice, and one writer at a time makes id order commit order.
 CREATE TABLE event_outbox (
-  id             INTEGER PRIMARY KEY AUTOINCREMENT,
-  aggregate_type TEXT NOT NULL CONSTRAINT aggregate_type_is_a_channel_name CHECK (typeof(aggregate_type) = 'text' AND length(aggregate_type) BETWEEN 1 AND 128),
-  aggregate_id   TEXT NOT NULL CONSTRAINT aggregate_id_is_a_key_of_1_to_512_characters CHECK (typeof(aggregate_id) = 'text' AND length(aggregate_id) BETWEEN 1 AND 512),
-  event_type     TEXT NOT NULL CONSTRAINT event_type_has_1_to_256_characters CHECK (typeof(event_type) = 'text' AND length(event_type) BETWEEN 1 AND 256),
-  payload        TEXT NOT NULL CONSTRAINT payload_has_at_most_16_MiB CHECK (length(payload) <= 16777216),
-  created_at     TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  id             INTEGER PRIMARY KEY AUTOINCREMENT CONSTRAINT id_is_given_by_the_database CHECK (id < 1125899906842624),
+  aggregate_type TEXT NOT NULL CONSTRAINT aggregate_type_is_a_channel_name CHECK (typeof(aggregate_type) = 'text' AND length(CAST(aggregate_type AS BLOB)) BETWEEN 1 AND 128),
+  aggregate_id   TEXT NOT NULL CONSTRAINT aggregate_id_is_a_key_of_1_to_512_characters CHECK (typeof(aggregate_id) = 'text' AND length(aggregate_id) BETWEEN 1 AND 512 AND length(CAST(aggregate_id AS BLOB)) <= 2048),
+  event_type     TEXT NOT NULL CONSTRAINT event_type_has_1_to_256_characters CHECK (typeof(event_type) = 'text' AND length(CAST(event_type AS BLOB)) BETWEEN 1 AND 256),
+  payload        TEXT NOT NULL CONSTRAINT payload_has_at_most_16_MiB CHECK (length(CAST(payload AS BLOB)) <= 16777216),
+  created_at     TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) CONSTRAINT created_at_has_at_most_4096_bytes CHECK (length(CAST(created_at AS BLOB)) <= 4096),
   published_at   TEXT,
   message_id     TEXT NOT NULL DEFAULT (lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2)
-                   || '-' || substr('89AB', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))),
-  source         TEXT,
-  correlation_id TEXT,
-  causation_id   TEXT,
-  trace          TEXT,
-  content_type   TEXT,
-  schema_id      TEXT,
-  details        TEXT,
+                   || '-' || substr('89AB', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))
+                   CONSTRAINT message_id_has_at_most_4096_bytes CHECK (length(CAST(message_id AS BLOB)) <= 4096),
+  source         TEXT CONSTRAINT source_has_at_most_4096_bytes CHECK (length(CAST(source AS BLOB)) <= 4096),
+  correlation_id TEXT CONSTRAINT correlation_id_has_at_most_4096_bytes CHECK (length(CAST(correlation_id AS BLOB)) <= 4096),
+  causation_id   TEXT CONSTRAINT causation_id_has_at_most_4096_bytes CHECK (length(CAST(causation_id AS BLOB)) <= 4096),
+  trace          TEXT CONSTRAINT trace_has_at_most_4096_bytes CHECK (length(CAST(trace AS BLOB)) <= 4096),
+  content_type   TEXT CONSTRAINT content_type_has_at_most_4096_bytes CHECK (length(CAST(content_type AS BLOB)) <= 4096),
+  schema_id      TEXT CONSTRAINT schema_id_has_at_most_4096_bytes CHECK (length(CAST(schema_id AS BLOB)) <= 4096),
+  details        TEXT CONSTRAINT details_has_at_most_4096_bytes CHECK (length(CAST(details AS BLOB)) <= 4096),
   body           BLOB CONSTRAINT body_has_at_most_16_MiB CHECK (body IS NULL OR length(body) <= 16777216)
 );
 
