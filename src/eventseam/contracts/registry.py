@@ -27,7 +27,7 @@ class Registry:
     when built, if one name belongs to two channels or a class cannot be read from JSON.
     """
 
-    __slots__ = ("_by_wire", "_names", "_newest", "_wires")
+    __slots__ = ("_by_wire", "_direct", "_names", "_newest", "_wires")
 
     def __init__(self, types: Iterable[MessageType[Any]]) -> None:
         """Close over `types`."""
@@ -39,6 +39,7 @@ class Registry:
                 _ = each.codec
         self._names = sorted(self._by_wire)
         self._newest = {each: _newest(each) for each in self._by_wire.values()}
+        self._direct = {wire: each.codec.decode for wire, each in self._by_wire.items() if each.successor is None}
         self._wires: dict[MessageType[Any], tuple[str, ...]] = {}
         for each, end in self._newest.items():
             self._wires[end] = (*self._wires.get(end, ()), each.wire)
@@ -60,6 +61,9 @@ class Registry:
 
         Raises UnknownType, Undecodable or TooLarge; nothing else.
         """
+        direct = self._direct.get(wire)
+        if direct is not None:
+            return direct(body, caps)
         declared = self.find(wire)
         message: object = declared.decode(body, caps)
         while declared.successor is not None:

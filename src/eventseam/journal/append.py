@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from eventseam.clock import Seams, traceparent
 
@@ -45,7 +47,7 @@ class Appendable(Protocol):
         ...
 
 
-class Origin(NamedTuple):
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Whose messages they are, and what caused them."""
 
     source: str
@@ -67,7 +69,7 @@ def timestamp(moment: datetime) -> str:
 def rows_for(messages: Iterable[Appendable], origin: Origin, seams: Seams, created_at: str) -> list[tuple[object, ...]]:
     """Journal rows, one per message, with new ids. Without a cause each message starts a flow of its own."""
     made: list[tuple[object, ...]] = []
-    source, correlation, causation, trace = origin
+    source, correlation, causation, trace = origin.source, origin.correlation_id, origin.causation_id, origin.trace
     for message in messages:
         message_id = seams.ids.new()
         made.append(

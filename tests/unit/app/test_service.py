@@ -57,7 +57,7 @@ def test_handlers_carry_name_mode_policies_and_every_version_they_take():
     )  # fmt: skip
     assert {"order.placed", "order.placed.v2", "order.confirmed"} == set(first.takes)
     assert OrderPlaced("o1", "") == first.decode("order.placed", b'{"order_id":"o1"}')
-    assert ("tx", Retry(), 30.0) == (second.mode, second.retry, second.timeout_seconds)
+    assert ("tx", Retry(), 5.0) == (second.mode, second.retry, second.timeout_seconds)
     runs = [(h.run, h.run_blocking, h.run_tx, h.run_blocking_tx) for h in (first, second)]
     assert [[True, False, False, False], [False, False, False, True]] == [[bool(r) for r in four] for four in runs]
 
