@@ -6,8 +6,9 @@ import contextlib
 
 from eventseam import Ctx, SyncTx, Tx
 from eventseam.delivery.handler import outgoing
+from eventseam.ports.probe import StorageTrouble
 from tests.support.file import heard, query, unsettled
-from tests.support.run import running
+from tests.support.run import running, seen
 from tests.support.talk import HEARD, QUICK, Echoed, Said, ears, hear
 
 
@@ -155,3 +156,23 @@ async def test_an_event_carries_the_flow_of_what_caused_it(tmp_path):
 
 async def test_a_message_is_encoded_when_it_is_published(tmp_path):
     assert b'{"who":"ann","n":3}' == outgoing(Said("ann", 3)).body
+
+
+async def test_a_tx_handler_that_meets_trouble_of_the_database_is_tried_again_without_burning_an_attempt(tmp_path):
+    service, calls = ears(), []
+
+    @service.on_tx(Said, retry=QUICK)
+    def on_said(message: Said, tx: SyncTx) -> None:
+        calls.append(tx.attempt)
+        if len(calls) < 3:
+            tx.execute("PRAGMA max_page_count = 1")  # no smaller than it is: the next page is one too many
+            tx.execute("INSERT INTO heard (handler, who, n) VALUES ('big', randomblob(100000), 1)")
+        tx.execute("PRAGMA max_page_count = 1073741823")
+        tx.execute(HEARD, "hear", message.who, message.n)
+
+    async with running(tmp_path / "db", service) as app:
+        await app.publish(service, Said("ann", 1))
+        await app.wait_idle()
+        assert 2 == len(seen(app).of(StorageTrouble))
+    assert [1] == heard(tmp_path / "db")
+    assert [1, 1, 1] == calls

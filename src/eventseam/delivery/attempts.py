@@ -31,7 +31,7 @@ from eventseam.errors import (
     UnknownType,
 )  # fmt: skip
 from eventseam.journal.append import timestamp
-from eventseam.ports.probe import CircuitChanged, HandlerFailed, Observation
+from eventseam.ports.probe import CircuitChanged, HandlerFailed, Observation, StorageTrouble
 from eventseam.ports.sql import Sql, run_sync
 from eventseam.threads import Threads
 
@@ -45,6 +45,7 @@ T = TypeVar("T")
 
 _NEVER = float("inf")
 _SLICE_SECONDS = 0.005
+_TROUBLE_SECONDS = 0.1
 _NOT_COUNTED = (Undecodable, UnknownType, TooLarge, NotYet)
 
 
@@ -314,7 +315,8 @@ class Attempts:
             if isinstance(unfinished.error, Fenced | OutcomeUnknown) and item.shift is not None:
                 item.shift.end()
             elif isinstance(unfinished.error, StorageUnavailable):
-                await self._around.seams.clock.sleep(0.1)
+                self._tell(StorageTrouble(text_of(unfinished.error), _TROUBLE_SECONDS))
+                await self._around.seams.clock.sleep(_TROUBLE_SECONDS)
                 self._lanes.ready[item.handler.name].put(item)
             else:
                 self.failed(item, unfinished.error)

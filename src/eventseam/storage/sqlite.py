@@ -402,7 +402,8 @@ class SqliteStore:
             sqlite3.SQLITE_READONLY: "the file or its folder may not be written: check the permissions",
         }
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        return StorageUnavailable(f"{name}: {error}. {fixes.get(code, 'check the file and its disk').capitalize()}.")
+        fix = fixes.get(code, "check the file and its disk")
+        return StorageUnavailable(f"{name}: {error}. {fix[0].upper()}{fix[1:]}.")
 
 
 def checked_transaction(connection: sqlite3.Connection) -> None:
