@@ -42,6 +42,8 @@ def main() -> None:
     print(report.must_text(found))
     is_full = not options.names and not options.quick and not options.rounds
     report.save(found, HERE / "results" / ("latest" if is_full else "partial"))
+    if is_full:
+        report.save_page(found, HERE.parent / "docs" / "explanation" / "performance.md")
 
 
 def _case(name: str, folder: Path, *, quick: bool) -> Case:

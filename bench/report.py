@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("msgspec", "pydantic", "attrs", "faststream", "bubus", "blinker")
 _SYNCS = 50
+BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- /results -->"
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,14 @@ def save(report: Report, path: Path) -> None:
     head = f"# Results of `make bench`\n\n{_machine_text(report)}\n"
     path.with_suffix(".md").write_text("\n".join([head + must_text(report), *cases]) + "\n", encoding="utf-8")
     print(f"\nwritten: {path.parent.name}/{path.name}.json and .md", file=sys.stderr)
+
+
+def save_page(report: Report, page: Path) -> None:
+    """Put the table of what must be reached, and the machine, between the marks of a page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    table = must_text(report).partition("Must reach")[2].partition("MISSED")[0].strip()
+    page.write_text(f"{before}{BEGIN}\n{_machine_text(report)}\n\n{table}\n{END}{after}", encoding="utf-8")
 
 
 def _machine_text(report: Report) -> str:
