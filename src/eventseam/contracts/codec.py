@@ -81,7 +81,7 @@ class Codec(Generic[T]):
     Raises WiringError, when built, for a class that JSON cannot carry unambiguously.
     """
 
-    __slots__ = ("_cls", "_dump", "_fields", "_label", "_load", "_numbers", "_shape")
+    __slots__ = ("_cls", "_dump", "_fields", "_label", "_load", "_numbers", "_read", "_shape", "_written")
 
     def __init__(self, cls: type[T], label: str, rename: Literal["camel"] | None) -> None:
         """Build for `cls`; `label` is the wire name that errors mention."""
@@ -100,12 +100,14 @@ class Codec(Generic[T]):
         self._shape = plan.shape
         self._numbers = plan.numbers
         self._fields = plan.numbers[cls]
+        self._read = kind_of(cls) != "pydantic"  # msgspec reads no float that is not finite; pydantic reads 1e999
+        self._written = self._read and plan.only_decimals
 
     def encode(self, message: T) -> bytes:
         """The message as JSON. Raises ContractError with the field's path, or TooLarge."""
         try:
-            finite = not self._fields or self._is_finite(message)
             body = self._dump(message)
+            finite = not self._fields or self._is_finite(message, body if self._written else None)
             if self._shape is not None:
                 body = renamed(body, self._shape, inward=False)
         except MemoryError:
@@ -127,7 +129,7 @@ class Codec(Generic[T]):
             if self._shape is not None:
                 raw = renamed(raw, self._shape, inward=True)
             message = self._load(raw)
-            if not self._fields or self._is_finite(message):
+            if not self._fields or self._is_finite(message, raw if self._read else None):
                 return message
             reason = f"NaN and infinity are not JSON - at `{not_finite(message)}`"
         except MemoryError:
@@ -136,7 +138,8 @@ class Codec(Generic[T]):
             reason = _reason(error)
         raise Undecodable(f"{self._label}: {reason}")
 
-    def _is_finite(self, message: T) -> bool:
+    def _is_finite(self, message: T, body: bytes | None) -> bool:
+        """Whether every number is; `body`, where it would show one that is not, spares a walk through nested values."""
         for name in self._fields:
             value: Any = getattr(message, name)
             if value.__class__ is Decimal:
@@ -144,10 +147,16 @@ class Codec(Generic[T]):
             elif value.__class__ is float:
                 finite = math.isfinite(value)
             else:
-                finite = is_finite(value, self._numbers)
+                finite = (body is not None and not _may_hold_nan(body)) or is_finite(value, self._numbers)
             if not finite:
                 return False
         return True
+
+
+def _may_hold_nan(body: bytes) -> bool:
+    """Whether JSON holds text that a Decimal could read as NaN or infinity. Far cheaper than to look at every value."""
+    low = body.lower()
+    return b"nan" in low or b"inf" in low or b"\\u" in low
 
 
 def _msgspec(cls: type[T], plan: Plan) -> tuple[Callable[[bytes], T], Callable[[T], bytes]]:

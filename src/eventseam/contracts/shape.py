@@ -12,6 +12,7 @@ import typing
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Literal, cast
 from uuid import UUID
@@ -59,6 +60,7 @@ class Plan:
         reached = {each for fields in self._reach.values() for found in fields.values() for each in found}
         self.types: set[type] = {cls, *reached}
         self.numbers = _numbers(self._reach)
+        self.only_decimals = all(_is_decimal_or_finite(each) for each in self.types - self._reach.keys())
         changed = any(key != wire for each in self._classes.values() for key, wire in each.outward.items())
         self.shape = shape if changed else None
 
@@ -172,6 +174,11 @@ def _numbers(reach: dict[type, dict[str, set[Hint]]]) -> dict[type, tuple[str, .
         grown = not more <= holders
         holders |= more
     return {cls: tuple(name for name, found in reach[cls].items() if found & holders) for cls in reach}
+
+
+def _is_decimal_or_finite(hint: Hint) -> bool:
+    """Whether a leaf can be no float: what it writes of a NaN or an infinity stands in the JSON as text."""
+    return hint is Decimal or any(_is_class(hint, finite) for finite in _FINITE)
 
 
 def _origin(hint: Hint) -> Hint:
