@@ -53,7 +53,7 @@ HOMES: dict[str, tuple[tuple[str, ...], str]] = {
     "asyncio.to_thread": (THREADS, "use the pool of threads.py: the default one has no bound of ours"),
     "threading.Thread": (THREADS, "threads.py starts threads, so that a simulation can run them inline"),
     "concurrent.futures.ThreadPoolExecutor": (THREADS, "use the pool of threads.py"),
-    "importlib.import_module": (("cli/",), "no import by name outside the command line"),
+    "importlib.import_module": (("cli/", "__init__.py"), "no import by name outside the command line"),
     "pickle": ((), "the codec decodes into the declared type only"),
     "marshal": ((), "the codec decodes into the declared type only"),
     "eval": ((), "nothing from outside is code"),

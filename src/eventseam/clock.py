@@ -5,7 +5,6 @@ A simulator or a test passes its own `Seams`; production uses `Seams()`. Nothing
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import time
@@ -86,7 +85,9 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         """`asyncio.sleep(seconds)`."""
-        await asyncio.sleep(seconds)
+        from asyncio import sleep
+
+        await sleep(seconds)
 
 
 class Uuid7Ids:

@@ -50,7 +50,20 @@ def test_a_public_class_has_a_docstring_of_its_own():
 
 
 def test_importing_eventseam_loads_nothing_that_its_user_may_not_need():
-    assert set() == loaded_by("import eventseam") & set(HEAVY)
+    assert set() == loaded_by("import eventseam") & {*HEAVY, "asyncio", "msgspec", "sqlite3", "logging"}
+
+
+def test_using_every_public_name_loads_nothing_that_its_user_may_not_need():
+    assert set() == loaded_by("from eventseam import *") & {*HEAVY, "sqlite3"}
+
+
+def test_a_module_of_contracts_and_handlers_does_not_pay_for_the_engine():
+    assert set() == loaded_by("from eventseam import Channel, Ctx, Retry, Service") & {*HEAVY, "asyncio", "sqlite3"}
+
+
+def test_a_misspelt_name_is_refused_as_in_any_module():
+    with pytest.raises(AttributeError, match="has no attribute 'Chanel'"):
+        getattr(eventseam, "Chanel")  # noqa: B009 - as an import would do it
 
 
 def test_every_public_name_comes_from_the_one_import():
