@@ -204,7 +204,9 @@ class Ctx(Generic[D_co]):
         route = publisher.events.get(type(event)) or publisher.event_route(event)
         known = route.type
         details = None if known.details is None else known.details_of(event)
-        self._notes.messages.append(Outgoing(known, known.key_of(event), known.encode(event), details))  # as `outgoing`
+        key, body = known.key_of(event), known.encode(event)
+        made = Outgoing(known, known.wire, known.channel.name, key, body, details)  # as `outgoing` does
+        self._notes.messages.append(made)
         if route.inline:
             self._notes.queue.append((route, event, self._batch))
 

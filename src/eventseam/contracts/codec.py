@@ -57,8 +57,7 @@ def checked_body(body: bytes | str, caps: Caps) -> bytes:
             return checked_body(body.encode(), caps)
         except UnicodeEncodeError as error:
             raise Undecodable(f"the body is text with a lone surrogate at {error.start}") from None
-    nested = body.find(b"{", 1) > 0 or b"[" in body
-    if nested and body.count(b"{") + body.count(b"[") > caps.depth_max and _deeper(body, caps.depth_max):
+    if body.count(b"{") + body.count(b"[") > caps.depth_max and _deeper(body, caps.depth_max):
         raise TooLarge(f"JSON nested deeper than {caps.depth_max} levels. Flatten it.")
     return body
 

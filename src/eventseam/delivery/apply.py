@@ -81,15 +81,16 @@ async def claim_inbox(sql: Sql, leaders: Sequence[Item], at: str) -> None:
 
     A batch of which the inbox knows a part raises TornBatch: its record cannot be cut.
     """
-    groups: dict[tuple[str, str], list[Item]] = {}
+    groups: dict[int, list[Item]] = {}
     for leader in leaders:
         for item in (leader, *leader.others) if leader.others else (leader,):
             item.result = "applied"
             if item.row is None:
-                groups.setdefault((item.handler.service, item.handler.name), []).append(item)
-    for (service, handler), items in groups.items():
+                groups.setdefault(id(item.handler), []).append(item)
+    for items in groups.values():
+        handler = items[0].handler
         ids = msgspec.json.encode([item.received.envelope.id for item in items]).decode()
-        rows = await sql.rows("claim_inbox", ids, service, handler, at)
+        rows = await sql.rows("claim_inbox", ids, handler.service, handler.name, at)
         if len(rows) != len(items):
             _mark_duplicates(items, {row[0] for row in rows})
     for leader in leaders:

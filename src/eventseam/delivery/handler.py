@@ -36,25 +36,18 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A message that is to be appended: its type, its key and its encoded body. Envelope fields come at the apply."""
 
     type: MessageType[Any]
+    wire: str
+    channel: str
     key: str
     body: bytes
     details: str | None = None
-
-    @property
-    def wire(self) -> str:
-        """Its name on the wire."""
-        return self.type.wire
-
-    @property
-    def channel(self) -> str:
-        """The name of its channel."""
-        return self.type.channel.name
 
 
 def outgoing(message: object, known: MessageType[Any] | None = None) -> Outgoing:
     """A message as it will be appended, encoded now. Raises ContractError if it does not fit its declared type."""
     known = known or message_type(type(message))
-    return Outgoing(known, known.key_of(message), known.encode(message), known.details_of(message))
+    key, body = known.key_of(message), known.encode(message)
+    return Outgoing(known, known.wire, known.channel.name, key, body, known.details_of(message))
 
 
 class Incoming(msgspec.Struct, frozen=True):
