@@ -19,6 +19,8 @@ from eventseam.errors import EventseamError
 if TYPE_CHECKING:
     from eventseam.clock import Clock
 
+_ASK_AGAIN_SECONDS = 0.01
+
 T = TypeVar("T")
 _Job = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop, contextvars.Context]
 
@@ -37,17 +39,17 @@ class Threads:
     async def run(self, body: Callable[[], T], on_cancel: Callable[[], None] | None = None) -> T:
         """Run `body` in a thread and wait for its end, also when cancelled: what it holds is free afterwards.
 
-        `on_cancel` may make it end soon.
+        `on_cancel` may make it end soon; it is called until it has.
         """
         future = self._submit(body)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            if not future.done() and on_cancel is not None:
-                on_cancel()
             while not future.done():
+                if on_cancel is not None:
+                    on_cancel()
                 with suppress(asyncio.CancelledError):
-                    await asyncio.wait([future])
+                    await asyncio.wait([future], timeout=None if on_cancel is None else _ASK_AGAIN_SECONDS)
             raise
 
     async def hurry(self, body: Callable[[], T]) -> T:
@@ -109,25 +111,26 @@ class ShortWork:
         self._threads = threads
         self._clock = clock
         self._short = short_seconds
-        self._is_short = False
+        self.is_short = False
         self._in_thread = 0
 
     async def run(self, body: Callable[[], T]) -> T:
         """Run `body`; never beside another one that is still in the thread."""
-        if self._is_short and not self._in_thread:
-            return self._timed(body)
+        if self.is_short and not self._in_thread:
+            return self.timed(body)
         self._in_thread += 1
         try:
-            return await self._threads.run(lambda: self._timed(body))
+            return await self._threads.run(lambda: self.timed(body))
         finally:
             self._in_thread -= 1
 
-    def _timed(self, body: Callable[[], T]) -> T:
+    def timed(self, body: Callable[[], T]) -> T:
+        """Run `body` here and now, and learn from how long it took."""
         began = self._clock.monotonic()
         try:
             return body()
         finally:
-            self._is_short = self._clock.monotonic() - began < self._short
+            self.is_short = self._clock.monotonic() - began < self._short
 
 
 def _tell(

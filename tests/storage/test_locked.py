@@ -80,3 +80,24 @@ async def test_a_reader_that_stays_open_for_long_holds_up_nobody(tmp_path):
             await app.wait_idle()
             assert (0,) == reader.execute("SELECT count(*) FROM heard").fetchone()
     assert list(range(50)) == heard(path)
+
+
+async def test_code_on_the_loop_that_writes_on_its_own_connection_never_meets_a_locked_database(tmp_path):
+    path, service = tmp_path / "db", ears()
+
+    @service.on(Said)
+    async def on_said(message: Said, ctx: Ctx) -> None:
+        hear(ctx, message)
+
+    async with running(path, service) as app:
+        await app.publish(service, *[Said(f"k{n % 50}", n) for n in range(2_000)])
+        with closing(connect(path)) as connection:
+            connection.execute("PRAGMA busy_timeout = 1000")
+            for n in range(300):
+                connection.execute("BEGIN IMMEDIATE")
+                service.publish(connection, Said("own", n))
+                connection.execute("COMMIT")
+                await asyncio.sleep(0)
+        await app.wait_idle()
+    assert list(range(300)) == heard(path, who="own")
+    assert 2_300 == query(path, "SELECT count(*) FROM heard")[0][0]

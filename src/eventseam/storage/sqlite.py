@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 from uuid import UUID
 
-from eventseam.errors import EventseamError, NotInTransaction, SettingsError, StorageError, StorageUnavailable
+from eventseam.errors import EventseamError, SettingsError, StorageUnavailable
 from eventseam.ports.sql import Operation, Row, Sql, run_sync
-from eventseam.storage.catalog import migrations, statements
+from eventseam.storage.catalog import statements
+from eventseam.storage.sqlite_lease import LentSql
+from eventseam.storage.sqlite_schema import bring_up_to_date, run_script
 from eventseam.threads import ShortWork, Threads
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ _NATIVE = frozenset({str, int, float, bytes, type(None)})
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\$(\d+)""", re.DOTALL)
 _PLAIN_INSERT = re.compile(r"(?is)^(\s*INSERT\s+INTO\s+[\w.\"]+\s*\([\w\s,\"]+\)\s*VALUES)\s*(\([\s,?\d]+\))\s*;?\s*$")
 _NUMBER = re.compile(r"\?(\d+)")
+_INTERRUPT_AGAIN_SECONDS = 0.01
 _ROWS = 25
 _PARAMETERS_MAX = 999
 _TROUBLE = frozenset(
@@ -241,9 +244,9 @@ class SqliteStore:
         """See ports.sql.Store."""
 
         async def operation(sql: Sql) -> None:
-            await _migrate(sql, self._seams)
+            await bring_up_to_date(sql, self._seams)
             for script in tables:
-                await _run_script(sql, script)
+                await run_script(sql, script)
 
         await self.write(operation)
 
@@ -253,25 +256,28 @@ class SqliteStore:
 
     async def write(self, operation: Operation[T]) -> T:
         """See ports.sql.Store."""
-        async with self._transaction() as connection:
-            return await self._writing.run(lambda: run_sync(operation(SqliteSql(connection))))
+
+        def body(sql: Sql) -> T:
+            return self._writing.timed(lambda: run_sync(operation(sql)))
+
+        async with self._gate:
+            await self._rest()
+            run = self._writer_thread.run
+            connection = self._writer if self._writer is not None else await run(self._own_writer)
+            if not self._writing.is_short or not self._begins_at_once(connection):
+                return await run(lambda: self._in_transaction(connection, body))
+            return await self._commits_later(connection, body)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Sql]:
         """See ports.sql.Store. The lock of the file is held until the block ends: keep it short."""
-        async with self._transaction() as connection:
-            yield _HoppingSql(SqliteSql(connection), self._writer_thread)
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncGenerator[sqlite3.Connection]:
-        """A write transaction on the writer; what may wait (the lock, the disk) waits in a thread."""
         async with self._gate:
             await self._rest()
             run, began = self._writer_thread.run, self._seams.clock.monotonic()
             connection = await run(self._own_writer)
             try:
                 began = await run(lambda: self._begin(connection))
-                yield connection
+                yield _HoppingSql(SqliteSql(connection), self._writer_thread)
                 await run(lambda: self._commit(connection))
             except BaseException as error:
                 await run(lambda: _roll_back(connection))
@@ -280,16 +286,16 @@ class SqliteStore:
                 self._plan_rest(began)
 
     async def blocking(self, body: Callable[[Sql], T]) -> T:
-        """See ports.sql.Store. Cancelled, it closes the connection under a body that hangs, and leaves it behind."""
+        """See ports.sql.Store. Cancelled, it takes the connection away from a body that hangs."""
         async with self._gate:
             await self._rest()
             spare, self._spare = self._spare, None
             connection = spare if spare is not None else await self._writer_thread.run(self._open)
+            lent = LentSql(connection, SqliteSql(connection))
             try:
-                result = await self._handler_threads.hurry(lambda: self._in_transaction(connection, body))
+                result = await self._handler_threads.hurry(lambda: self._lend(connection, lent, body))
             except asyncio.CancelledError:
-                connection.interrupt()
-                await self._writer_thread.run(lambda: _end(connection))
+                await self._take_away(lent)
                 raise
             except BaseException:
                 self._spare = connection
@@ -297,6 +303,27 @@ class SqliteStore:
             self._spare = connection
             self._data_version = None  # the change that the writer will see was ours
             return result
+
+    def _lend(self, connection: sqlite3.Connection, lent: LentSql, body: Callable[[Sql], T]) -> T:
+        began = self._seams.clock.monotonic()
+        try:
+            began = lent.run(lambda: self._begin(connection))
+            result = body(lent)
+            lent.run(lambda: self._commit(connection))
+        except BaseException as error:
+            raise self._translated(error) from error
+        finally:
+            lent.end()
+            self._plan_rest(began)
+        return result
+
+    async def _take_away(self, lent: LentSql) -> None:
+        """Interrupt what a body runs until it lets go of its connection: one interrupt may come too early."""
+        async with asyncio.TaskGroup() as group:
+            taking = group.create_task(self._writer_thread.run(lent.take_away))
+            while not taking.done():
+                lent.interrupt()
+                await self._seams.clock.sleep(_INTERRUPT_AGAIN_SECONDS)
 
     def is_unavailable(self, error: BaseException) -> bool:
         """See ports.sql.Store."""
@@ -335,9 +362,43 @@ class SqliteStore:
             self._writer = self._open()
         return self._writer
 
-    def _in_transaction(self, connection: sqlite3.Connection, body: Callable[[Sql], T]) -> T:
-        began = self._begin(connection)
+    def _begins_at_once(self, connection: sqlite3.Connection) -> bool:
+        """Begin on the loop if nobody holds the lock; waiting for it is for a thread."""
+        connection.execute("PRAGMA busy_timeout = 0")
         try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(self._options.busy_seconds * 1_000)}")
+        return True
+
+    async def _commits_later(self, connection: sqlite3.Connection, body: Callable[[Sql], T]) -> T:
+        """Run `body` on the loop in the transaction that has begun, and commit in a thread: that waits for the disk.
+
+        Nothing else of the loop runs while the lock is held and nobody is about to give it up: code there that waits
+        for the lock would wait for itself.
+        """
+        began = self._seams.clock.monotonic()
+        try:
+            self._has_begun(connection)
+            result = body(SqliteSql(connection))
+        except BaseException as error:
+            _roll_back(connection)
+            self._plan_rest(began)
+            raise self._translated(error) from error
+        try:
+            await self._writer_thread.run(lambda: self._commit_or_roll_back(connection))
+        except BaseException as error:
+            raise self._translated(error) from error
+        finally:
+            self._plan_rest(began)
+        return result
+
+    def _in_transaction(self, connection: sqlite3.Connection, body: Callable[[Sql], T]) -> T:
+        began = self._seams.clock.monotonic()
+        try:
+            began = self._begin(connection)
             result = body(SqliteSql(connection))
             self._commit(connection)
         except BaseException as error:
@@ -351,6 +412,9 @@ class SqliteStore:
 
     def _begin(self, connection: sqlite3.Connection) -> float:
         connection.execute("BEGIN IMMEDIATE")
+        return self._has_begun(connection)
+
+    def _has_begun(self, connection: sqlite3.Connection) -> float:
         began = self._seams.clock.monotonic()
         if connection is self._writer:
             version = connection.execute("PRAGMA data_version").fetchone()[0]
@@ -364,6 +428,13 @@ class SqliteStore:
         self._seams.at("pre-commit")
         connection.execute("COMMIT")
         self._seams.at("post-commit")
+
+    def _commit_or_roll_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            self._commit(connection)
+        except BaseException:
+            _roll_back(connection)
+            raise
 
     def _plan_rest(self, began: float) -> None:
         ended = self._seams.clock.monotonic()
@@ -406,73 +477,8 @@ class SqliteStore:
         return StorageUnavailable(f"{name}: {error}. {fix[0].upper()}{fix[1:]}.")
 
 
-def checked_transaction(connection: sqlite3.Connection) -> None:
-    """Raise NotInTransaction for a user's connection on which an append could get lost or fail at random."""
-    if not connection.in_transaction:
-        if connection.isolation_level is None or getattr(connection, "autocommit", None) is True:
-            message = (
-                "publishing outside a transaction: the event could be lost, or lie about a write that failed. Write "
-                'connection.execute("BEGIN IMMEDIATE"), your own statements, publish(…), then connection.commit()'
-            )
-            raise NotInTransaction(message)
-        connection.execute("BEGIN IMMEDIATE")
-    elif not _holds_write_lock(connection):
-        message = (
-            "this transaction began deferred: as soon as it has read, SQLite may refuse its writes at random, whatever "
-            'the time-out. Begin it with connection.execute("BEGIN IMMEDIATE"), or write before you publish'
-        )
-        raise NotInTransaction(message)
-
-
-def _holds_write_lock(connection: sqlite3.Connection) -> bool:
-    """Whether an open transaction may write: if a stranger can take the write lock, it is not the one that holds it."""
-    file = connection.execute("PRAGMA database_list").fetchone()[2]
-    stranger = sqlite3.connect(file, timeout=0, isolation_level=None)
-    try:
-        stranger.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError:
-        return True
-    else:
-        return False
-    finally:
-        stranger.close()
-
-
-async def _migrate(sql: Sql, seams: Seams) -> None:
-    await sql.rows("make_migrations")
-    applied = {row[0] for row in await sql.rows("applied_migrations")}
-    known = migrations("sqlite")
-    if applied - {migration.number for migration in known}:
-        message = (
-            f"the database has migration {max(applied)}, this version of Eventseam knows {known[-1].number}. "
-            "Install the version that made it, or use another database"
-        )
-        raise StorageError(message)
-    for migration in known:
-        if migration.number not in applied:
-            await _run_script(sql, migration.script)
-            await sql.rows("note_migration", migration.number, migration.name, seams.clock.now().isoformat())
-
-
-async def _run_script(sql: Sql, script: str) -> None:
-    """Run each statement of a script in the caller's transaction. Raises what the first bad statement raises."""
-    statement = ""
-    for piece in script.split(";"):
-        statement += piece + ";"
-        if sqlite3.complete_statement(statement):
-            if statement.strip(" \n\t;"):
-                await sql.rows(statement)
-            statement = ""
-
-
 def _roll_back(connection: sqlite3.Connection) -> None:
     """End a transaction that may be over already."""
     with suppress(sqlite3.Error):
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-
-
-def _end(connection: sqlite3.Connection) -> None:
-    _roll_back(connection)
-    with suppress(sqlite3.Error):
-        connection.close()

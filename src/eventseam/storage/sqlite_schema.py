@@ -1,0 +1,41 @@
+"""The schema of an embedded database: numbered migrations and services' own tables, in their caller's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from eventseam.errors import StorageError
+from eventseam.storage.catalog import migrations
+
+if TYPE_CHECKING:
+    from eventseam.clock import Seams
+    from eventseam.ports.sql import Sql
+
+
+async def bring_up_to_date(sql: Sql, seams: Seams) -> None:
+    """Apply the migrations that a database lacks. Raises StorageError for one of a newer version."""
+    await sql.rows("make_migrations")
+    applied = {row[0] for row in await sql.rows("applied_migrations")}
+    known = migrations("sqlite")
+    if applied - {migration.number for migration in known}:
+        message = (
+            f"the database has migration {max(applied)}, this version of Eventseam knows {known[-1].number}. "
+            "Install the version that made it, or use another database"
+        )
+        raise StorageError(message)
+    for migration in known:
+        if migration.number not in applied:
+            await run_script(sql, migration.script)
+            await sql.rows("note_migration", migration.number, migration.name, seams.clock.now().isoformat())
+
+
+async def run_script(sql: Sql, script: str) -> None:
+    """Run each statement of a script in the caller's transaction. Raises what the first bad statement raises."""
+    statement = ""
+    for piece in script.split(";"):
+        statement += piece + ";"
+        if sqlite3.complete_statement(statement):
+            if statement.strip(" \n\t;"):
+                await sql.rows(statement)
+            statement = ""
