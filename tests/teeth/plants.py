@@ -24,7 +24,7 @@ from eventseam.delivery.lanes import Lanes
 from eventseam.delivery.window import Window
 from eventseam.journal.append import append, origin_of, rows_for, timestamp
 from eventseam.journal.source import Hint, JournalSource
-from eventseam.storage import catalog, sqlite
+from eventseam.storage import catalog
 from eventseam.storage.catalog import Migration
 
 
@@ -183,18 +183,18 @@ async def _is_known(engine: Attempts, item: Item) -> bool:
 @contextmanager
 def unsettled_not_unique() -> Iterator[None]:
     """A message is marked as taken when it is applied, not when it is parked; two copies of it may be parked."""
-    claim, read = apply.claim_inbox, sqlite.migrations
+    claim, unique = apply.claim_inbox, "UNIQUE (service, handler, message_id)"
+    assert any(unique in each.script for each in catalog.migrations("sqlite")), "the plant is of an older schema"
 
     async def claim_done(sql: Any, leaders: Sequence[Item], at: str) -> None:
         for item in items_of(leaders):
             item.result = "applied"
         await claim(sql, [leader for leader in leaders if isinstance(leader.outcome, Done)], at)
 
-    def migrations(dialect: str) -> tuple[Migration, ...]:
-        unique = "UNIQUE (service, handler, message_id)"
-        return tuple(each._replace(script=each.script.replace(unique, "CHECK (true)")) for each in read(dialect))
+    def migration(number: int, name: str, script: str) -> Migration:
+        return Migration(number, name, script.replace(unique, "CHECK (true)"))
 
-    with swapped((apply, "claim_inbox", claim_done), (sqlite, "migrations", migrations)):
+    with swapped((apply, "claim_inbox", claim_done), (catalog, "Migration", migration)):
         yield
 
 
