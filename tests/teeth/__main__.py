@@ -12,11 +12,21 @@ import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
+from eventseam import Seams, Settings
+from eventseam.app.stores import open_store
+from eventseam.storage import catalog
 from tests.teeth import plants
 from tests.teeth.stage import Stage
 from tests.teeth.table import BITES, SCENARIOS
 
 FOUND = 3
+
+
+def _warm_up() -> None:
+    """Load what every act loads, here and once; forked processes need not copy what is never freed."""
+    open_store(Settings(), Seams())
+    catalog.statements("sqlite")
+    gc.freeze()
 
 
 def main(arguments: list[str]) -> int:
@@ -26,7 +36,7 @@ def main(arguments: list[str]) -> int:
         return 0
     scenario = {each.__name__: each for each in SCENARIOS}[arguments[0]]
     plant = getattr(plants, arguments[1]) if len(arguments) > 1 else nullcontext
-    gc.freeze()  # a forked process need not copy what it never frees
+    _warm_up()
     with tempfile.TemporaryDirectory(prefix="teeth-") as folder:
         stage = Stage(Path(folder))
         try:
