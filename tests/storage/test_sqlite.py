@@ -224,3 +224,20 @@ def test_named_statements_have_one_place_each():
     )
     with pytest.raises(EventseamError, match="'one' is defined twice"):
         parse_statements("-- one: x\nSELECT 1;\n-- one: y\nSELECT 2;\n")
+
+
+async def test_an_error_keeps_no_open_statement_that_another_thread_would_have_to_free(store):
+    await store.migrate(["CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, a NOT NULL, b);"])
+    with pytest.raises(sqlite3.IntegrityError) as caught:
+        await store.write(lambda sql: sql.changed(INSERT, None, 1))
+    assert caught.value.__cause__ is None
+    cursors = [
+        value
+        for entry in caught.traceback
+        for value in entry.frame.f_locals.values()
+        if isinstance(value, sqlite3.Cursor)
+    ]
+    for cursor in cursors:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+            cursor.fetchone()
+    await store.close()

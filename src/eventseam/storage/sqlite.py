@@ -146,10 +146,15 @@ class SqliteSql:
         """Our own statements give tuples, twice as fast; a user's SQL gives rows that know their columns' names."""
         text = self._named.get(statement)
         cursor = self._connection.cursor()
-        if text is not None:
-            return cursor.execute(text, args)
-        cursor.row_factory = sqlite3.Row
-        return cursor.execute(_numbered(statement), _bound(args))
+        try:
+            if text is not None:
+                return cursor.execute(text, args)
+            cursor.row_factory = sqlite3.Row
+            return cursor.execute(_numbered(statement), _bound(args))
+        except BaseException:
+            # A traceback may keep it. Whoever drops that later, in another thread, would wait for the next statement.
+            cursor.close()
+            raise
 
 
 @cache
@@ -281,7 +286,9 @@ class SqliteStore:
                 await run(lambda: self._commit(connection))
             except BaseException as error:
                 await run(lambda: _roll_back(connection))
-                raise self._translated(error) from error
+                if self.is_unavailable(error):
+                    raise self._trouble(error) from error
+                raise
             finally:
                 self._plan_rest(began)
 
@@ -311,7 +318,9 @@ class SqliteStore:
             result = body(lent)
             lent.run(lambda: self._commit(connection))
         except BaseException as error:
-            raise self._translated(error) from error
+            if self.is_unavailable(error):
+                raise self._trouble(error) from error
+            raise
         finally:
             lent.end()
             self._plan_rest(began)
@@ -355,7 +364,9 @@ class SqliteStore:
             finally:
                 _roll_back(self._reader)
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            if self.is_unavailable(error):
+                raise self._trouble(error) from error
+            raise
 
     def _own_writer(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -386,11 +397,15 @@ class SqliteStore:
         except BaseException as error:
             _roll_back(connection)
             self._plan_rest(began)
-            raise self._translated(error) from error
+            if self.is_unavailable(error):
+                raise self._trouble(error) from error
+            raise
         try:
             await self._writer_thread.run(lambda: self._commit_or_roll_back(connection))
         except BaseException as error:
-            raise self._translated(error) from error
+            if self.is_unavailable(error):
+                raise self._trouble(error) from error
+            raise
         finally:
             self._plan_rest(began)
         return result
@@ -404,7 +419,7 @@ class SqliteStore:
         except BaseException as error:
             _roll_back(connection)
             if self.is_unavailable(error):
-                raise self._translated(error) from error
+                raise self._trouble(error) from error
             raise
         finally:
             self._plan_rest(began)
@@ -457,13 +472,13 @@ class SqliteStore:
             connection.execute(f"PRAGMA synchronous = {self._options.durability.upper()}")
             connection.execute("PRAGMA foreign_keys = ON")
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            if self.is_unavailable(error):
+                raise self._trouble(error) from error
+            raise
         return connection
 
-    def _translated(self, error: BaseException) -> BaseException:
+    def _trouble(self, error: BaseException) -> StorageUnavailable:
         """The error that the port promises, naming the file and the fix."""
-        if not self.is_unavailable(error):
-            return error
         name = Path(self._path).name
         fixes = {
             sqlite3.SQLITE_FULL: "the disk is full: free some space",
