@@ -15,7 +15,7 @@ from eventseam import Ctx, Retry, Service
 from eventseam.delivery.unsettled import Filter, list_unsettled
 from eventseam.journal.look import lag, list_journal
 from eventseam.ports.sql import run_sync
-from eventseam.storage.sqlite import SqliteSql
+from eventseam.storage.sqlite_binding import SqliteSql
 from tests.support.file import connect, heard, insert, query, redrive_now, unsettled
 from tests.support.run import running
 from tests.support.spawn import foreign_program

@@ -9,7 +9,7 @@ from eventseam import Ctx, NotYet, Refused, SyncTx
 from eventseam.delivery.unsettled import Filter, show_unsettled
 from eventseam.ports.probe import HandlerFailed
 from eventseam.ports.sql import run_sync
-from eventseam.storage.sqlite import SqliteSql
+from eventseam.storage.sqlite_binding import SqliteSql
 from tests.support.file import connect, discard_now, heard, insert, query, redrive_now, unsettled
 from tests.support.run import running, seen, until
 from tests.support.talk import ALWAYS_ON, HEARD, PATIENT, QUICK, Echoed, Said, ears, hear

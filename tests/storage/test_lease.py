@@ -10,7 +10,8 @@ import pytest
 
 from eventseam import EventseamError, Seams
 from eventseam.ports.sql import run_sync
-from eventseam.storage.sqlite import SqliteOptions, SqliteSql, SqliteStore
+from eventseam.storage.sqlite import SqliteOptions, SqliteStore
+from eventseam.storage.sqlite_binding import SqliteSql
 from eventseam.storage.sqlite_lease import LentSql
 from tests.support.file import connect, query
 from tests.support.run import until

@@ -13,7 +13,8 @@ import pytest
 
 from eventseam import EventseamError, Seams, StorageUnavailable
 from eventseam.storage.catalog import parse_statements
-from eventseam.storage.sqlite import SqliteOptions, SqliteStore, path_of, stored
+from eventseam.storage.sqlite import SqliteOptions, SqliteStore, path_of
+from eventseam.storage.sqlite_binding import stored
 from tests.support.file import connect, query
 
 TABLE = "CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, a, b);"

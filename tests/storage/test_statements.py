@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from eventseam.ports.sql import run_sync
-from eventseam.storage.sqlite import SqliteSql
+from eventseam.storage.sqlite_binding import SqliteSql
 
 
 @pytest.fixture

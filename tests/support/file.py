@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from eventseam.delivery.unsettled import discard, redrive
 from eventseam.ports.sql import run_sync
-from eventseam.storage.sqlite import SqliteSql
+from eventseam.storage.sqlite_binding import SqliteSql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -13,7 +13,7 @@ from eventseam.errors import NotInTransaction, Overloaded, WiringError
 from eventseam.journal.append import Origin, append, rows_for, timestamp
 from eventseam.journal.limits import overloaded, pending
 from eventseam.ports.sql import run_sync
-from eventseam.storage.sqlite import SqliteSql
+from eventseam.storage.sqlite_binding import SqliteSql
 from eventseam.storage.sqlite_guest import checked_transaction
 
 if TYPE_CHECKING:

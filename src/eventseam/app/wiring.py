@@ -94,7 +94,7 @@ def _asked(each: Declaration) -> tuple[str, type]:
     hint = hints.get(second)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     context = getattr(origin, "__name__", "")
-    if context not in CONTEXTS or not args or not isinstance(args[0], type):
+    if context not in CONTEXTS or not args or args[0] is Any or not isinstance(args[0], type):
         return "", object
     return context, args[0]
 

@@ -8,44 +8,29 @@ transaction unless they asked for one. Refuses in-memory databases: their connec
 from __future__ import annotations
 
 import asyncio
-import enum
-import re
 import sqlite3
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
-from functools import cache, lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
-from uuid import UUID
 
-from eventseam.errors import EventseamError, SettingsError, StorageUnavailable
+from eventseam.errors import SettingsError, StorageError, StorageUnavailable
 from eventseam.ports.sql import Operation, Row, Sql, run_sync
-from eventseam.storage.catalog import statements
+from eventseam.storage.sqlite_binding import SqliteSql
 from eventseam.storage.sqlite_lease import LentSql
 from eventseam.storage.sqlite_schema import bring_up_to_date, run_script
 from eventseam.threads import ShortWork, Threads
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 
     from eventseam.clock import Seams
 
 T = TypeVar("T")
 
-_ENDS_TRANSACTION = re.compile(
-    r"(?:[\s;\ufeff]|--[^\n]*\n|/\*.*?\*/)*(?:COMMIT|END|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO\b))\b",
-    re.IGNORECASE | re.DOTALL,
-)
-_NATIVE = frozenset({str, int, float, bytes, type(None)})
-_TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\$(\d+)""", re.DOTALL)
-_PLAIN_INSERT = re.compile(r"(?is)^(\s*INSERT\s+INTO\s+[\w.\"]+\s*\([\w\s,\"]+\)\s*VALUES)\s*(\([\s,?\d]+\))\s*;?\s*$")
-_NUMBER = re.compile(r"\?(\d+)")
+_STEPS_PER_LOOK = 20_000
+_TOO_LONG = "a statement ran longer than {:g} s and was stopped, and with it its transaction. Do less in one statement"
 _INTERRUPT_AGAIN_SECONDS = 0.01
-_ROWS = 25
-_PARAMETERS_MAX = 999
 _TROUBLE = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -71,6 +56,8 @@ class SqliteOptions:
     rest_seconds_min: float = 0.002
     others_seen_seconds: float = 1.0
     transaction_threads: int = 2
+    loop_seconds_max: float = 0.25
+    statements_seconds_max: float = 30.0
 
 
 def path_of(url: str) -> str:
@@ -84,122 +71,6 @@ def path_of(url: str) -> str:
         )
         raise SettingsError(message)
     return path
-
-
-def stored(value: object) -> object:
-    """A value as SQLite keeps it: exact text for Decimal, UUID, dates and times; the value of an enum."""
-    if type(value) in _NATIVE:
-        return value
-    if isinstance(value, enum.Enum):
-        return stored(value.value)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, Decimal | UUID):
-        return str(value)
-    return value
-
-
-class SqliteSql:
-    """The Sql port over one connection; its methods never suspend."""
-
-    __slots__ = ("_connection", "_named")
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Use `connection` as it is: the caller begins and ends the transaction."""
-        self._connection = connection
-        self._named = _named_statements()
-
-    async def rows(self, statement: str, *args: object) -> Sequence[Row]:
-        """See ports.sql.Sql. Text that is no UTF-8 (a foreign program's) is read with its bytes escaped."""
-        try:
-            return self._run(statement, args).fetchall()
-        except sqlite3.OperationalError as error:
-            if "decode to UTF-8" not in str(error):
-                raise
-        self._connection.text_factory = _escaped
-        try:
-            return self._run(statement, args).fetchall()
-        finally:
-            self._connection.text_factory = str
-
-    async def changed(self, statement: str, *args: object) -> int:
-        """See ports.sql.Sql."""
-        return self._run(statement, args).rowcount
-
-    async def many(self, statement: str, args: Sequence[Sequence[object]]) -> None:
-        """See ports.sql.Sql."""
-        text = self._named.get(statement)
-        if text is None:
-            text, args = _numbered(statement), [_bound(values) for values in args]
-        wide = _wide(text) if len(args) >= _ROWS and len({len(values) for values in args}) == 1 else None
-        whole = len(args) - len(args) % _ROWS if wide is not None else 0
-        for start in range(0, whole, _ROWS):
-            self._connection.execute(wide or text, list(chain.from_iterable(args[start : start + _ROWS])))
-        if whole < len(args):
-            self._connection.executemany(text, args[whole:])
-
-    def interrupt(self) -> None:
-        """Make the statement that runs now, in whatever thread, fail soon."""
-        self._connection.interrupt()
-
-    def _run(self, statement: str, args: tuple[object, ...]) -> sqlite3.Cursor:
-        """Our own statements give tuples, twice as fast; a user's SQL gives rows that know their columns' names."""
-        text = self._named.get(statement)
-        cursor = self._connection.cursor()
-        try:
-            if text is not None:
-                return cursor.execute(text, args)
-            cursor.row_factory = sqlite3.Row
-            return cursor.execute(_numbered(statement), _bound(args))
-        except BaseException:
-            # A traceback may keep it. Whoever drops that later, in another thread, would wait for the next statement.
-            cursor.close()
-            raise
-
-
-@cache
-def _named_statements() -> dict[str, str]:
-    """Our own statements."""
-    return {name: _numbered(text) for name, text in statements("sqlite").items()}
-
-
-def _escaped(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")
-
-
-@lru_cache(maxsize=512)
-def _numbered(statement: str) -> str:
-    """A statement with `?n` for each `$n` outside quotes and comments: such parameters bind from a tuple, by number."""
-    if " " not in statement.strip():
-        message = f"{statement!r} is neither a named statement nor SQL"
-        raise EventseamError(message)
-    if _ENDS_TRANSACTION.match(statement):
-        message = f"{statement!r}: the transaction is not the handler's to end. Return to commit it, raise to undo it"
-        raise EventseamError(message)
-    return _TOKEN.sub(lambda token: f"?{token[1]}" if token[1] else token[0], statement)
-
-
-@lru_cache(maxsize=512)
-def _wide(statement: str) -> str | None:
-    """A plain `INSERT … VALUES (?1, …, ?n)` for many rows at once, or None for any other statement.
-
-    The same rows in the same order, and all or none of them, which a batch is anyway: a fifth cheaper than one by one.
-    """
-    plain = _PLAIN_INSERT.match(statement)
-    if plain is None:
-        return None
-    numbers = [int(number) for number in _NUMBER.findall(plain[2])]
-    if numbers != list(range(1, len(numbers) + 1)) or len(numbers) * _ROWS > _PARAMETERS_MAX:
-        return None
-    row = f"({', '.join('?' * len(numbers))})"
-    return f"{plain[1]} {', '.join([row] * _ROWS)}"
-
-
-def _bound(args: Sequence[object]) -> Sequence[object]:
-    for arg in args:
-        if type(arg) not in _NATIVE:
-            return [stored(value) for value in args]
-    return args
 
 
 class _HoppingSql:
@@ -269,9 +140,12 @@ class SqliteStore:
             await self._rest()
             run = self._writer_thread.run
             connection = self._writer if self._writer is not None else await run(self._own_writer)
-            if not self._writing.is_short or not self._begins_at_once(connection):
-                return await run(lambda: self._in_transaction(connection, body))
-            return await self._commits_later(connection, body)
+            if self._writing.is_short and self._begins_at_once(connection):
+                try:
+                    return await self._commits_later(connection, body)
+                except _TooLongForTheLoop:
+                    pass  # rolled back: once more, in a thread
+            return await run(lambda: self._in_transaction(connection, body))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Sql]:
@@ -393,10 +267,13 @@ class SqliteStore:
         began = self._seams.clock.monotonic()
         try:
             self._has_begun(connection)
-            result = body(SqliteSql(connection))
+            with self._at_most(connection, self._options.loop_seconds_max):
+                result = body(SqliteSql(connection))
         except BaseException as error:
             _roll_back(connection)
             self._plan_rest(began)
+            if _is_interrupt(error):
+                raise _TooLongForTheLoop from error
             if self.is_unavailable(error):
                 raise self._trouble(error) from error
             raise
@@ -414,16 +291,30 @@ class SqliteStore:
         began = self._seams.clock.monotonic()
         try:
             began = self._begin(connection)
-            result = body(SqliteSql(connection))
+            with self._at_most(connection, self._options.statements_seconds_max):
+                result = body(SqliteSql(connection))
             self._commit(connection)
         except BaseException as error:
             _roll_back(connection)
+            if _is_interrupt(error):
+                raise StorageError(_TOO_LONG.format(self._options.statements_seconds_max)) from error
             if self.is_unavailable(error):
                 raise self._trouble(error) from error
             raise
         finally:
             self._plan_rest(began)
         return result
+
+    @contextmanager
+    def _at_most(self, connection: sqlite3.Connection, seconds: float) -> Generator[None]:
+        """Stop a statement that still runs after `seconds`: it holds the lock, and on the loop everything else."""
+        clock = self._seams.clock
+        ends = clock.monotonic() + seconds
+        connection.set_progress_handler(lambda: clock.monotonic() > ends, _STEPS_PER_LOOK)
+        try:
+            yield
+        finally:
+            connection.set_progress_handler(None, 0)
 
     def _begin(self, connection: sqlite3.Connection) -> float:
         connection.execute("BEGIN IMMEDIATE")
@@ -490,6 +381,14 @@ class SqliteStore:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         fix = fixes.get(code, "check the file and its disk")
         return StorageUnavailable(f"{name}: {error}. {fix[0].upper()}{fix[1:]}.")
+
+
+class _TooLongForTheLoop(Exception):  # noqa: N818 - a signal inside this module
+    """A statement on the loop was stopped."""
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -22,7 +22,7 @@ from eventseam.delivery.unsettled import (
 )
 from eventseam.ports.sql import run_sync
 from eventseam.storage.catalog import migrations
-from eventseam.storage.sqlite import SqliteSql
+from eventseam.storage.sqlite_binding import SqliteSql
 from tests.support.item import make_item
 
 STATES = ("-", "retrying", "waiting", "dead")
