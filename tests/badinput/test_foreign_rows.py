@@ -255,7 +255,7 @@ async def test_a_body_of_a_gigabyte_is_refused_before_it_is_read(tmp_path):
     )
     async with running(tmp_path / "db", _listening()) as app:
         said = foreign_program(program, str(tmp_path / "db"))
-        assert "IntegrityError: CHECK constraint failed: body_has_at_most_16_MiB" in said
+        assert "IntegrityError: CHECK constraint failed: body_has_at_most_4_MiB" in said
         insert(tmp_path / "db", "ann", GOOD)
         await app.wait_idle()
     assert [1] == heard(tmp_path / "db")

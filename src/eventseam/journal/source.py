@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from eventseam.ports.sql import Row, Sql, Store
 
 _ID_MAX = 128
+PAGE_BYTES = 8 * 1024 * 1024
+"""Bodies beyond this in one page make the next page smaller."""
+PAGE_ROWS_FIRST = 64
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,6 +55,7 @@ class JournalSource:
         """Read the journal of `store`, woken by `hint`."""
         self._store = store
         self._woken = hint.listen()
+        self._rows_max = PAGE_ROWS_FIRST
 
     @property
     def slots(self) -> int:
@@ -61,6 +65,7 @@ class JournalSource:
     async def fetch(self, slot: int, after: int, channels: Sequence[str], limit: int) -> Page:  # noqa: ARG002 - one slot
         """See ports.transport.LogSource."""
         wanted = msgspec.json.encode(list(channels)).decode()
+        limit = min(limit, self._rows_max)
 
         async def page(sql: Sql) -> Page:
             rows = await sql.rows("tail", after, wanted, limit)
@@ -70,7 +75,13 @@ class JournalSource:
             return Page([received(row) for row in rows], max(head, after))
 
         self._woken.clear()
-        return await self._store.read(page)
+        found = await self._store.read(page)
+        self._fit(sum(len(message.body) for message in found.messages), limit)
+        return found
+
+    def _fit(self, size: int, limit: int) -> None:
+        """Fewer rows for the next page where this one was large, twice as many where it was not."""
+        self._rows_max = max(1, limit // 4) if size > PAGE_BYTES else max(self._rows_max, 2 * limit)
 
     async def wait(self, timeout_seconds: float) -> None:
         """See ports.transport.LogSource."""

@@ -6,7 +6,7 @@ CREATE TABLE event_outbox (
   aggregate_type TEXT NOT NULL CONSTRAINT aggregate_type_is_a_channel_name CHECK (typeof(aggregate_type) = 'text' AND length(CAST(aggregate_type AS BLOB)) BETWEEN 1 AND 128),
   aggregate_id   TEXT NOT NULL CONSTRAINT aggregate_id_is_a_key_of_1_to_512_characters CHECK (typeof(aggregate_id) = 'text' AND length(aggregate_id) BETWEEN 1 AND 512 AND length(CAST(aggregate_id AS BLOB)) <= 2048),
   event_type     TEXT NOT NULL CONSTRAINT event_type_has_1_to_256_characters CHECK (typeof(event_type) = 'text' AND length(CAST(event_type AS BLOB)) BETWEEN 1 AND 256),
-  payload        TEXT NOT NULL CONSTRAINT payload_has_at_most_16_MiB CHECK (length(CAST(payload AS BLOB)) <= 16777216),
+  payload        TEXT NOT NULL CONSTRAINT payload_has_at_most_4_MiB CHECK (length(CAST(payload AS BLOB)) <= 4194304),
   created_at     TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) CONSTRAINT created_at_has_at_most_4096_bytes CHECK (length(CAST(created_at AS BLOB)) <= 4096),
   published_at   TEXT,
   message_id     TEXT NOT NULL DEFAULT (lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2)
@@ -19,7 +19,7 @@ CREATE TABLE event_outbox (
   content_type   TEXT CONSTRAINT content_type_has_at_most_4096_bytes CHECK (length(CAST(content_type AS BLOB)) <= 4096),
   schema_id      TEXT CONSTRAINT schema_id_has_at_most_4096_bytes CHECK (length(CAST(schema_id AS BLOB)) <= 4096),
   details        TEXT CONSTRAINT details_has_at_most_4096_bytes CHECK (length(CAST(details AS BLOB)) <= 4096),
-  body           BLOB CONSTRAINT body_has_at_most_16_MiB CHECK (body IS NULL OR length(body) <= 16777216)
+  body           BLOB CONSTRAINT body_has_at_most_4_MiB CHECK (body IS NULL OR length(body) <= 4194304)
 );
 
 -- A smaller explicit id would lie before positions that readers have passed: it would never be delivered.
