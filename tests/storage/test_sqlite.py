@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -11,10 +12,11 @@ from uuid import UUID
 
 import pytest
 
-from eventseam import EventseamError, Seams, StorageUnavailable
+from eventseam import EventseamError, Seams, StorageError, StorageUnavailable
 from eventseam.storage.catalog import parse_statements
 from eventseam.storage.sqlite import SqliteOptions, SqliteStore, path_of
 from eventseam.storage.sqlite_binding import stored
+from eventseam.storage.sqlite_schema import OUR_TABLES
 from tests.support.file import connect, query
 
 TABLE = "CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, a, b);"
@@ -241,4 +243,47 @@ async def test_an_error_keeps_no_open_statement_that_another_thread_would_have_t
     for cursor in cursors:
         with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
             cursor.fetchone()
+    await store.close()
+
+
+@pytest.mark.parametrize("name", [*OUR_TABLES, "Positions"])
+async def test_a_file_in_which_another_program_has_a_table_of_our_name_is_refused_and_left_as_it_is(
+    store, tmp_path, name
+):
+    with closing(sqlite3.connect(tmp_path / "db")) as other:
+        other.execute(f"CREATE TABLE {name} (id INTEGER)")
+    before = (tmp_path / "db").read_bytes()
+    with pytest.raises(StorageError, match=rf"{tmp_path}/db: this file belongs to another program.* '{name}'"):
+        await store.migrate()
+    with pytest.raises(StorageError, match="Give another path"):
+        await store.read(lambda sql: sql.rows("SELECT 1"))
+    await store.close()
+    assert (before, ["db"]) == ((tmp_path / "db").read_bytes(), [each.name for each in tmp_path.iterdir()])
+
+
+async def test_a_file_with_tables_of_other_names_is_shared(store, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "db")) as other:
+        other.execute("CREATE TABLE songs (id INTEGER)")
+    await store.migrate()
+    await store.migrate()
+    tables = {row[0] for row in query(tmp_path / "db", "SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert {*OUR_TABLES, "songs", "eventseam_migrations", "sqlite_sequence"} == tables
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "path, told",
+    [
+        ("nope/x.db", "nope/x.db: unable to open database file. There is no folder nope: make it first"),
+        (".", ".: unable to open database file. This is a folder: name a file in it."),
+        ("leads_nowhere.db", "leads_nowhere.db: unable to open database file. Check the permissions"),
+    ],
+)
+async def test_a_file_that_cannot_be_opened_is_named_as_in_the_url_with_the_reason(tmp_path, monkeypatch, path, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "leads_nowhere.db").symlink_to("gone/x.db")
+    store = SqliteStore(path, Seams())
+    with pytest.raises(StorageUnavailable) as caught:
+        await store.migrate()
+    assert told in str(caught.value)
     await store.close()

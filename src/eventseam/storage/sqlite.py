@@ -18,7 +18,7 @@ from eventseam.errors import SettingsError, StorageError, StorageUnavailable
 from eventseam.ports.sql import Operation, Row, Sql, run_sync
 from eventseam.storage.sqlite_binding import SqliteSql
 from eventseam.storage.sqlite_lease import LentSql
-from eventseam.storage.sqlite_schema import bring_up_to_date, run_script
+from eventseam.storage.sqlite_schema import bring_up_to_date, refuse_a_stranger, run_script
 from eventseam.threads import ShortWork, Threads
 
 if TYPE_CHECKING:
@@ -351,6 +351,7 @@ class SqliteStore:
             self._rest_until = ended + held / 4
 
     def _open(self) -> sqlite3.Connection:
+        """A connection to our own file. Raises StorageError for another program's, before anything in it is changed."""
         try:
             connection = sqlite3.connect(
                 self._path,
@@ -359,28 +360,44 @@ class SqliteStore:
                 check_same_thread=False,
                 cached_statements=512,
             )
+        except sqlite3.Error as error:
+            if self.is_unavailable(error):
+                raise self._trouble(error) from error
+            raise
+        try:
+            refuse_a_stranger(connection, self._path)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self._options.durability.upper()}")
             connection.execute("PRAGMA foreign_keys = ON")
-        except sqlite3.Error as error:
+        except BaseException as error:
+            connection.close()
             if self.is_unavailable(error):
                 raise self._trouble(error) from error
             raise
         return connection
 
     def _trouble(self, error: BaseException) -> StorageUnavailable:
-        """The error that the port promises, naming the file and the fix."""
-        name = Path(self._path).name
+        """The error that the port promises, naming the file as the URL does, and the fix."""
         fixes = {
             sqlite3.SQLITE_FULL: "the disk is full: free some space",
             sqlite3.SQLITE_BUSY: "another program holds the write lock: keep its transactions short",
-            sqlite3.SQLITE_CANTOPEN: "check that the folder exists and may be written",
+            sqlite3.SQLITE_CANTOPEN: _why_not_opened(Path(self._path)),
             sqlite3.SQLITE_NOTADB: "the file is no SQLite database: give another path",
             sqlite3.SQLITE_READONLY: "the file or its folder may not be written: check the permissions",
         }
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         fix = fixes.get(code, "check the file and its disk")
-        return StorageUnavailable(f"{name}: {error}. {fix[0].upper()}{fix[1:]}.")
+        return StorageUnavailable(f"{self._path}: {error}. {fix[0].upper()}{fix[1:]}.")
+
+
+def _why_not_opened(path: Path) -> str:
+    """What SQLite does not tell of a file that it cannot open."""
+    with suppress(OSError):
+        if path.is_dir():
+            return "this is a folder: name a file in it"
+        if not path.parent.is_dir():
+            return f"there is no folder {path.parent}: make it first, or correct the path"
+    return "check the permissions: the file and its folder must be readable and writable"
 
 
 class _TooLongForTheLoop(Exception):  # noqa: N818 - a signal inside this module

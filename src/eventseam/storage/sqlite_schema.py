@@ -12,6 +12,23 @@ if TYPE_CHECKING:
     from eventseam.clock import Seams
     from eventseam.ports.sql import Sql
 
+OUR_TABLES = ("event_outbox", "positions", "processed_events", "unsettled")
+
+
+def refuse_a_stranger(connection: sqlite3.Connection, path: str) -> None:
+    """Raise StorageError for a database in which another program has a table of one of our names. Only reads.
+
+    Tables of other names are welcome: a service keeps its own tables in the same file.
+    """
+    ours = ", ".join(f"'{name}'" for name in OUR_TABLES)
+    found = connection.execute(
+        f"SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) IN ({ours}) AND NOT EXISTS "  # noqa: S608 - constants
+        "(SELECT 1 FROM sqlite_master WHERE name = 'eventseam_migrations') ORDER BY name"
+    ).fetchall()
+    if found:
+        message = f"{path}: this file belongs to another program, which has its own table '{found[0][0]}' there"
+        raise StorageError(f"{message}. Nothing was changed. Give another path.")
+
 
 async def bring_up_to_date(sql: Sql, seams: Seams) -> None:
     """Apply the migrations that a database lacks. Raises StorageError for one of a newer version."""
