@@ -6,6 +6,8 @@ gives; they live here so that a handler needs one import.
 
 from __future__ import annotations
 
+import math
+
 
 class EventseamError(Exception):
     """The root of all errors raised on purpose. Catch it to catch them all."""
@@ -87,7 +89,7 @@ class NotYet(Exception):  # noqa: N818 - an answer, not an error
     """Raised by a handler whose message came early: it waits in its lane and burns no attempt.
 
     It is tried again with the handler's backoff until `within_seconds` (default 3,600) have passed since the message
-    first waited; then it becomes a dead letter like any other.
+    first waited; then it becomes a dead letter like any other. Raises ValueError for a time that never ends.
     """
 
     def __init__(self, why: str, *, within_seconds: float = 3_600.0) -> None:
@@ -95,3 +97,7 @@ class NotYet(Exception):  # noqa: N818 - an answer, not an error
         super().__init__(why)
         self.why = why
         self.within_seconds = float(within_seconds)
+        if not math.isfinite(self.within_seconds):
+            raise ValueError(
+                f"NotYet({why!r}, within_seconds={within_seconds}): give a number of seconds, or leave it out"
+            )

@@ -25,6 +25,7 @@ HANDLER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
 TX_TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS_LIMIT = 86_400.0
 
 
 class Policies(TypedDict, total=False):
@@ -51,8 +52,10 @@ class Options:
 
     def __post_init__(self) -> None:
         """Raise WiringError for options that cannot be followed."""
-        if not self.timeout_seconds > 0:
-            raise WiringError(f"timeout_seconds={self.timeout_seconds} must be > 0")
+        if not 0 < self.timeout_seconds <= TIMEOUT_SECONDS_LIMIT:
+            raise WiringError(
+                f"timeout_seconds={self.timeout_seconds} must be > 0 and at most {TIMEOUT_SECONDS_LIMIT:.0f} (a day)"
+            )
         if self.batch_max < 1:
             raise WiringError(f"max={self.batch_max} must be >= 1")
         if self.name is not None and not HANDLER_NAME.fullmatch(self.name):

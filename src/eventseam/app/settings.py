@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
 
 PREFIX = "EVENTSEAM_"
 MASK = "***"
+
+NUMBERS_MAX: Mapping[str, int] = MappingProxyType(
+    {
+        "lease_seconds": 86_400,
+        "grace_seconds": 86_400,
+        "in_flight_max": 1_000_000,
+        "batch_max": 100_000,
+        "workers": 10_000,
+        "parked_lanes_max": 10_000_000,
+        "inbox_hours": 876_000,
+        "journal_hours": 876_000,
+    }
+)
+"""The largest value of each number; all are greater than 0. A hundred years of journal is a journal that is kept."""
 
 
 class Secret:
@@ -107,10 +122,8 @@ class Settings:
             raise SettingsError(f"{message}. Leave EVENTSEAM_TRANSPORT out, or set it to journal:")
         if self.durability not in ("full", "normal"):
             raise SettingsError(f"durability is {self.durability!r}; write full or normal")
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if isinstance(value, int | float) and value <= 0:
-                raise SettingsError(f"{each.name} is {value}; it must be greater than 0")
+        for name, most in NUMBERS_MAX.items():
+            _check_number(name, getattr(self, name), most, whole=name in _WHOLE)
 
     @property
     def database_url(self) -> str:
@@ -137,6 +150,17 @@ class Settings:
                 )
             found[name] = _parsed(variable, text, getattr(base or cls(), name))
         return replace(base or cls(), **found)  # type: ignore[arg-type]
+
+
+_WHOLE = frozenset({"in_flight_max", "batch_max", "workers", "parked_lanes_max"})
+
+
+def _check_number(name: str, value: object, most: int, *, whole: bool) -> None:
+    """Raise SettingsError for what is not within (0, most]; not-a-number is not, and neither is infinity."""
+    if not isinstance(value, int if whole else int | float) or not 0 < value <= most:
+        kind = "a whole number" if whole else "a number"
+        message = f"{name} ({PREFIX}{name.upper()}) is {value!r}; it must be {kind} greater than 0 and at most {most}"
+        raise SettingsError(message)
 
 
 def _parsed(variable: str, text: str, default: object) -> object:

@@ -10,6 +10,12 @@ from dataclasses import dataclass
 
 from eventseam.errors import NotYet, TooLarge, Undecodable, UnknownType, WiringError
 
+ATTEMPTS_LIMIT = 1_000_000
+SECONDS_LIMIT = 31_536_000.0
+FACTOR_LIMIT = 1_000.0
+_EXPONENT_MAX = 64
+"""`SECONDS_LIMIT * FACTOR_LIMIT ** _EXPONENT_MAX` is a finite float: no delay can overflow."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -17,7 +23,8 @@ class Retry:
 
     Attempt n + 1 comes `first_seconds * factor ** (n - 1)` after attempt n, at most `max_seconds`, spread by
     `± jitter` (a share of the delay). After `attempts` failed attempts the message is a dead letter. Errors that are
-    instances of `never_on` are dead letters at once: trying again could not help.
+    instances of `never_on` are dead letters at once: trying again could not help. Limits: 1,000,000 attempts, a year
+    for each pause, a factor of 1,000.
     """
 
     attempts: int = 10
@@ -29,12 +36,12 @@ class Retry:
 
     def __post_init__(self) -> None:
         """Raise WiringError for a policy that cannot be followed."""
-        if self.attempts < 1 or self.first_seconds <= 0 or self.max_seconds < self.first_seconds:
-            message = f"{self}: attempts must be >= 1 and 0 < first_seconds <= max_seconds"
-            raise WiringError(message)
-        if self.factor < 1 or not 0 <= self.jitter < 1:
-            message = f"{self}: factor must be >= 1 and jitter within [0, 1)"
-            raise WiringError(message)
+        if not 1 <= self.attempts <= ATTEMPTS_LIMIT:
+            raise WiringError(f"{self}: attempts must be within 1 and {ATTEMPTS_LIMIT}")
+        if not 0 < self.first_seconds <= self.max_seconds <= SECONDS_LIMIT:
+            raise WiringError(f"{self}: it must be 0 < first_seconds <= max_seconds <= {SECONDS_LIMIT:.0f} (a year)")
+        if not 1 <= self.factor <= FACTOR_LIMIT or not 0 <= self.jitter < 1:
+            raise WiringError(f"{self}: factor must be within 1 and {FACTOR_LIMIT:.0f}, and jitter within [0, 1)")
 
     @property
     def seconds_max(self) -> float:
@@ -43,7 +50,7 @@ class Retry:
 
     def delay_seconds(self, attempt: int, chance: float) -> float:
         """The pause after failed attempt number `attempt` (1 is the first); `chance` in [0, 1) places the jitter."""
-        exponent = min(attempt - 1, 64)
+        exponent = min(attempt - 1, _EXPONENT_MAX)
         delay = min(self.max_seconds, self.first_seconds * self.factor**exponent)
         return delay * (1 + self.jitter * (2 * chance - 1))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import pytest
@@ -183,6 +184,8 @@ def test_a_handler_of_the_right_colour_or_without_annotations_is_taken(function:
         (lambda s: s.on(OrderPlaced, inline=True), "channel 'order' is public"),
         (lambda s: s.on(ShelfEmptied, inline=True, retry=Retry()), "retry cannot be kept"),
         (lambda s: s.on(OrderPlaced, timeout_seconds=0), "timeout_seconds=0 must be > 0"),
+        (lambda s: s.on(OrderPlaced, timeout_seconds=math.nan), "timeout_seconds=nan must be > 0"),
+        (lambda s: s.on(OrderPlaced, timeout_seconds=math.inf), "timeout_seconds=inf must be > 0 and at most 86400"),
         (lambda s: s.on(OrderPlaced, name="a/b"), "name='a/b' must be letters, digits"),
         (lambda s: s.on_batch(OrderPlaced, max=0), "max=0 must be >= 1"),
     ],

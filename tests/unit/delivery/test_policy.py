@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,11 +92,33 @@ def test_no_pause_is_longer_than_the_policy_says(first, longest, factor, jitter,
         {"factor": 0.5},
         {"jitter": 1},
         {"jitter": -0.1},
+        {"attempts": math.nan},
+        {"attempts": 10**9},
+        {"first_seconds": math.nan},
+        {"max_seconds": math.nan},
+        {"max_seconds": math.inf},
+        {"max_seconds": 1e9},
+        {"first_seconds": math.inf, "max_seconds": math.inf},
+        {"factor": math.nan},
+        {"factor": math.inf},
+        {"factor": 1e200},
+        {"jitter": math.nan},
     ],
 )
 def test_a_policy_that_cannot_be_followed_is_refused(values):
     with pytest.raises(WiringError, match="must be"):
         Retry(**values)
+
+
+def test_the_steepest_policy_does_not_overflow():
+    retry = Retry(first_seconds=31_536_000, max_seconds=31_536_000, factor=1_000, jitter=0)
+    assert 31_536_000 == retry.delay_seconds(1_000_000, 0.5)
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf])
+def test_a_deadline_that_never_comes_is_refused_where_it_is_written(seconds):
+    with pytest.raises(ValueError, match="within_seconds"):
+        NotYet("later", within_seconds=seconds)
 
 
 def test_a_deadline_that_is_no_number_is_refused_where_it_is_written():
