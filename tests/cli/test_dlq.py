@@ -146,3 +146,9 @@ def test_passwords_in_causes_are_masked(cli, shop):
         out = cli("dlq", *words, "--database", shop).out
         assert "canary-9" not in out
         assert "app:***@db" in out
+
+
+def test_show_of_an_unknown_id_is_a_json_document_too(cli, shop):
+    ended = cli("dlq", "show", 99, "--json", "--database", shop)
+    assert (Exit.FOUND, {"id": 99, "missing": 1}) == (ended.code, ended.document)
+    assert "there is no unsettled message 99" in ended.err

@@ -130,6 +130,21 @@ def test_without_a_database_the_error_says_how_to_name_one(cli, words):
     )
 
 
+@pytest.mark.parametrize("words", [("lag",), ("outbox",), ("dlq", "list"), ("dlq", "redrive", 1)])
+def test_a_misspelt_variable_of_the_environment_is_named(cli, words, monkeypatch):
+    monkeypatch.setenv("EVENTSEAM_DATABSE", "sqlite:///shop.db")
+    ended = cli(*words)
+    assert (Exit.WIRING, "") == (ended.code, ended.out)
+    assert "EVENTSEAM_DATABSE is no setting. Known: EVENTSEAM_" in ended.err
+
+
+@pytest.mark.parametrize("path", ["shop.db", "/var/lib/a shop.db", "./shop"])
+def test_a_path_instead_of_a_url_is_answered_with_the_url(cli, path):
+    ended = cli("lag", "--database", path)
+    assert (Exit.WIRING, "") == (ended.code, ended.out)
+    assert f"eventseam: '{path}' is a path, not the URL of a database. Write sqlite:///{path}\n" == ended.err
+
+
 def test_a_missing_file_is_an_error_and_is_not_made(cli, tmp_path):
     ended = cli("lag", "--database", f"sqlite:///{tmp_path}/typo.db")
     assert Exit.STORAGE == ended.code

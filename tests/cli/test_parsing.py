@@ -99,3 +99,13 @@ def test_a_reference_page_that_is_not_up_to_date_is_found(tmp_path, capsys):
     assert "Run: python -m eventseam.cli.reference" in capsys.readouterr().err
     assert Exit.OK == reference.main([str(page)])
     assert Exit.OK == reference.main([str(page), "--check"])
+
+
+@pytest.mark.parametrize(
+    "typed, meant",
+    [("./shop.py:create", "shop:create"), ("src/shop.py:build", "src.shop:build"), ("shop.py", "shop:create")],
+)
+def test_a_file_instead_of_a_module_is_answered_with_the_module(cli, typed, meant):
+    ended = cli("run", typed)
+    assert Exit.USAGE == ended.code
+    assert f"not '{typed}'; did you mean {meant}?" in ended.err

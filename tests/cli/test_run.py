@@ -77,6 +77,7 @@ def folder(tmp_path, monkeypatch):
     "target, told",
     [
         ("no_such_shop:create", "there is no module 'no_such_shop'. Run this in the folder that holds no_such_shop.py"),
+        ("running_shop.py:create", "running_shop.py:create names a file. Did you mean running_shop:create?"),
         ("no_such.shop:create", "there is no module 'no_such'"),
         ("bad_import:create", "importing 'bad_import' failed: No module named 'not_installed_anywhere'"),
         ("bad_code:create", "importing 'bad_code' failed: ZeroDivisionError"),

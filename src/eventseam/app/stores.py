@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from eventseam.app.settings import Settings, redact
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from eventseam.clock import Seams
     from eventseam.ports.sql import Store
 
+_PATH = re.compile(r"[\w./ -]+")
+"""What is a file's name and cannot hold a password: no scheme, no `user:password@`."""
+
 
 def open_store(settings: Settings, seams: Seams) -> Store:
     """The store that the settings name; its file is opened with the first operation. Raises SettingsError."""
@@ -19,5 +23,7 @@ def open_store(settings: Settings, seams: Seams) -> Store:
         from eventseam.storage.sqlite import SqliteOptions, SqliteStore, path_of
 
         return SqliteStore(path_of(url), seams, SqliteOptions(durability=settings.durability))
+    if _PATH.fullmatch(url):
+        raise SettingsError(f"'{url}' is a path, not the URL of a database. Write sqlite:///{url}")
     scheme = redact(url).partition(":")[0] or "?"
     raise SettingsError(f"no driver for a {scheme!r} database. Write EVENTSEAM_DATABASE=sqlite:///shop.db")

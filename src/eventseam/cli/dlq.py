@@ -99,6 +99,8 @@ def _show(args: argparse.Namespace, screen: Screen) -> int:
         raise UsageError("--raw and --json are two answers: give one of them.")
     row = read(database_of(args), lambda sql: show_unsettled(sql, args.id))
     if row is None:
+        if args.json:
+            screen.show({"id": args.id, "missing": 1})
         raise NothingMatched(f"there is no unsettled message {args.id}. See: eventseam dlq list --state all")
     body = row.body or b""
     if args.raw:

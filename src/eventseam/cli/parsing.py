@@ -126,7 +126,10 @@ def limit(text: str) -> int:
 def target(text: str) -> str:
     """An argparse type: the name of a factory, `package.module:function`."""
     if not re.fullmatch(r"\w+(\.\w+)*:\w+", text):
-        raise argparse.ArgumentTypeError(f"must be MODULE:FACTORY (such as shop:create), not '{text}'")
+        file = re.fullmatch(r"(?:\./)?(\w+(?:/\w+)*)\.py(?::(\w+))?", text)
+        right = f"{file[1].replace('/', '.')}:{file[2] or 'create'}" if file else ""
+        hint = f"; did you mean {right}?" if right else ""
+        raise argparse.ArgumentTypeError(f"must be MODULE:FACTORY (such as shop:create), not '{text}'{hint}")
     return text
 
 

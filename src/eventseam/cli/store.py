@@ -29,11 +29,17 @@ VARIABLE = "EVENTSEAM_DATABASE"
 
 
 def database_of(args: argparse.Namespace) -> str:
-    """The URL of `--database`, or of the environment. Raises SettingsError when there is neither."""
-    url = args.database or os.environ.get(VARIABLE, "")
+    """The URL of `--database`, or of the environment. Raises SettingsError when there is neither.
+
+    Where the environment is asked, it must hold no EVENTSEAM_* variable that is no setting: it may be this one.
+    """
+    if args.database:
+        return str(args.database)
+    Settings.from_env()
+    url = os.environ.get(VARIABLE, "")
     if not url:
         raise SettingsError(f"no database is named. Give --database sqlite:///shop.db, or set {VARIABLE}.")
-    return str(url)
+    return url
 
 
 def read(url: str, operation: Operation[T]) -> T:

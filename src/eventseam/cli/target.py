@@ -26,7 +26,7 @@ def load_app(target: str) -> App:
     from eventseam.app.app import App  # commands that only read the database start without it
 
     module_name, _, name = target.partition(":")
-    found = _attribute(_module(module_name), name)
+    found = _attribute(_module(module_name, name), name)
     if isinstance(found, App):
         return found
     app = _call(_factory(found, target), target)
@@ -35,7 +35,7 @@ def load_app(target: str) -> App:
     return app
 
 
-def _module(name: str) -> ModuleType:
+def _module(name: str, factory: str) -> ModuleType:
     """Import the module, looking in the current folder first."""
     folder = str(Path.cwd())
     if folder not in sys.path:
@@ -43,6 +43,9 @@ def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
+        if name.endswith(".py") and error.name == name:
+            right = name.removesuffix(".py")
+            raise WiringError(f"{name}:{factory} names a file. Did you mean {right}:{factory}?") from error
         if error.name and (name == error.name or name.startswith(error.name + ".")):
             path = error.name.replace(".", "/")
             raise WiringError(

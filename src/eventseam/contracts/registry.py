@@ -83,6 +83,8 @@ class Registry:
         wire = wire[:_NAME_CHARACTERS_MAX]
         name, _, version = wire.rpartition(".v")
         base = name if name and version.isdigit() else wire
+        if version == "1" and base in self._by_wire:
+            return f"no message type {wire!r}: version 1 is written without .v1. Write '{base}'."
         known = ", ".join(str(each.version) for each in self._by_wire.values() if each.name == base)
         if known:
             return f"'{base}' is known in version {known} only; this is {wire!r}. Deploy the code that reads it."

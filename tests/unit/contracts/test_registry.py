@@ -149,3 +149,8 @@ def test_an_upcast_stays_within_one_message():
 def test_an_upcast_needs_declared_classes():
     with pytest.raises(WiringError, match="Bare is not declared"):
         upcast(OrderPlaced, msgspec.defstruct("Bare", ["id"]))(lambda message: message)
+
+
+def test_version_1_is_written_without_its_number():
+    with pytest.raises(UnknownType, match=r"'order.placed.v1': version 1 is written without .v1. Write 'order.placed'"):
+        registry.find("order.placed.v1")
