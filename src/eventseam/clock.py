@@ -93,16 +93,20 @@ class SystemClock:
 class Uuid7Ids:
     """UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds, then 74 random bits, drawn in blocks of 256 ids.
 
-    Safe from several threads: a block is an iterator, and `next` on it is atomic.
+    Safe from several threads: a block is an iterator, and `next` on it is atomic. Safe after a fork: a block is of one
+    process.
     """
 
     def __init__(self) -> None:
         """Start without a block; the first id draws one."""
         self._block: Iterator[str] = iter(())
         self._head = (0, "")
+        self._process = 0
 
     def new(self) -> str:
         """A new id. Costs under 1 us."""
+        if self._process != os.getpid():
+            self._block, self._process = iter(()), os.getpid()
         tail = next(self._block, None)
         if tail is None:
             self._block = iter(_random_tails(os.urandom(10 * 256).hex()))

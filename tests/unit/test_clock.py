@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import os
 import threading
 import time
 import uuid
@@ -53,6 +55,16 @@ def test_ids_are_unique_in_every_thread():
 def test_two_sources_of_ids_do_not_repeat_each_other():
     one, other = Uuid7Ids(), Uuid7Ids()
     assert 2_000 == len({ids.new() for _ in range(1_000) for ids in (one, other)})
+
+
+def test_a_forked_process_does_not_repeat_the_ids_of_its_parent(monkeypatch):
+    parent = Uuid7Ids()
+    parent.new()
+    child = copy.deepcopy(parent)  # what a fork does to it
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    made = child.new()
+    monkeypatch.undo()
+    assert parent.new()[-12:] != made[-12:]
 
 
 async def test_the_system_clock_is_aware_and_never_goes_backwards():

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+    from eventseam.clock import Seams
     from eventseam.contracts.message import MessageType
     from eventseam.delivery.handler import Mode
 
@@ -65,6 +66,7 @@ class Service(Generic[D]):
         self.tables = tables
         self.threads_max = threads_max
         self._declarations: list[Declaration] = []
+        self._seams: Seams | None = None
 
     @property
     def declarations(self) -> tuple[Declaration, ...]:
@@ -152,8 +154,11 @@ class Service(Generic[D]):
         from eventseam.clock import Seams
         from eventseam.journal.append import Origin
 
+        if self._seams is None:
+            self._seams = Seams()  # kept: ids are drawn in blocks, and the caller holds the write lock
+
         made = Publisher(self.name, frozenset(), frozenset()).event(event)
-        return publish_on(connection, made, Origin(self.name, correlation_id), Seams())
+        return publish_on(connection, made, Origin(self.name, correlation_id), self._seams)
 
     def _adder(
         self,
