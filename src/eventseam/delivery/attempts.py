@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NEVER = float("inf")
+_CANCELS_MAX = 3
+_CANCEL_AGAIN_SECONDS = 1.0
 _SLICE_SECONDS = 0.005
 _TROUBLE_SECONDS = 0.1
 _NOT_COUNTED = (Undecodable, UnknownType, TooLarge, NotYet)
@@ -52,12 +54,13 @@ _NOT_COUNTED = (Undecodable, UnknownType, TooLarge, NotYet)
 class _Worker:
     """A worker task and the deadline of what it runs."""
 
-    __slots__ = ("cancels", "deadline", "items", "task")
+    __slots__ = ("cancels", "deadline", "is_given_up", "items", "task")
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task
         self.deadline = _NEVER
         self.cancels = 0
+        self.is_given_up = False
         self.items: Sequence[Item] = ()
 
 
@@ -156,8 +159,10 @@ class Attempts:
                 self.running += 1
                 try:
                     await attempt(worker, item)
+                except _GivenUp:
+                    return
                 finally:
-                    self.running -= 1
+                    self.running -= not worker.is_given_up
             turns += 1
             if not turns & 15 and clock.monotonic() > slice_ends:  # leave the loop to others every few milliseconds
                 await asyncio.sleep(0)
@@ -259,12 +264,18 @@ class Attempts:
         worker.deadline = self._around.seams.clock.monotonic() + items[0].handler.timeout_seconds
         try:
             return await run
-        except (Refused, KeyboardInterrupt, GeneratorExit):
+        except (Refused, KeyboardInterrupt):
             raise
+        except GeneratorExit as error:
+            if not _is_running_loop():  # not the handler's: the interpreter throws this coroutine away
+                raise
+            raise _Unfinished(error) from None
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is its attempt's failure
             raise _Unfinished(error) from None
         finally:
             worker.deadline = _NEVER
+            if worker.is_given_up:
+                raise _GivenUp
             if worker.cancels or worker.task.cancelling():
                 _raise_cancelled(worker)
 
@@ -287,13 +298,27 @@ class Attempts:
         while True:
             await clock.sleep(pause)
             now = clock.monotonic()
-            for worker in self._workers:
+            for worker in list(self._workers):
                 if now > worker.deadline:
                     for item in worker.items:
                         item.stopping = True
-                    worker.deadline = now + worker.items[0].handler.timeout_seconds
+                    worker.deadline = now + min(_CANCEL_AGAIN_SECONDS, worker.items[0].handler.timeout_seconds)
                     worker.cancels += 1
                     worker.task.cancel()
+                    if worker.cancels > _CANCELS_MAX and worker.items[0].handler.mode != "tx":
+                        self._give_up(worker)
+
+    def _give_up(self, worker: _Worker) -> None:
+        """Leave a handler behind that swallows every cancellation: its attempt has failed, its worker does no more."""
+        worker.is_given_up = True
+        worker.deadline = _NEVER
+        self.running -= 1
+        self._workers.remove(worker)
+        handler = worker.items[0].handler
+        late = (
+            f"{handler.name} ran longer than its timeout_seconds={handler.timeout_seconds:g} and swallows cancellation"
+        )
+        self._failed_together(worker.items, HandlerTimeout(late))
 
     # --- transactions ---------------------------------------------------------------------------------------------
 
@@ -452,6 +477,18 @@ def _raise_cancelled(worker: _Worker) -> None:
     handler = worker.items[0].handler
     limit = f"timeout_seconds={handler.timeout_seconds:g}"
     raise _Unfinished(HandlerTimeout(f"{handler.name} ran longer than its {limit}")) from None
+
+
+def _is_running_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class _GivenUp(Exception):  # noqa: N818 - a signal inside this module
+    """The handler that a worker was left behind with has ended after all."""
 
 
 class _Unfinished(Exception):  # noqa: N818 - carries a handler's error past our own handlers of errors

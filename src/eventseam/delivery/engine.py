@@ -16,6 +16,7 @@ from eventseam.delivery.item import Done, Item, Lane, Parked
 from eventseam.delivery.lanes import Lanes
 from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.ownership import Ownership
+from eventseam.delivery.tasks import crew
 from eventseam.delivery.unsettled import retried
 from eventseam.errors import EventseamError, LaneParked, Refused, StorageUnavailable
 from eventseam.ports.probe import IntakeChanged
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from eventseam.ports.sql import Row, Sql
     from eventseam.ports.transport import LogSource, Received
 
+_LEAVE_SECONDS = 1.0
 _POLL_FIRST_SECONDS = 0.005
 _POLL_MAX_SECONDS = 0.1
 _TEND_MAX_SECONDS = 0.5
@@ -61,7 +63,7 @@ class Engine:
         self._room = asyncio.Event()
         self._due = asyncio.Event()
         self._stopping = False
-        self._paused = False
+        self._paused = ""
         self._is_full = False
         self._calls: set[asyncio.Future[object]] = set()
         self.shift: Shift | None = None
@@ -70,8 +72,7 @@ class Engine:
         """Own, read, handle, tend, until cancelled; then finish or drop what runs, and give up ownership."""
         try:
             async with asyncio.TaskGroup() as group:
-                for worker in self._attempts.workers():
-                    group.create_task(worker)
+                group.create_task(crew(self._attempts.workers(), _LEAVE_SECONDS))
                 group.create_task(self._own())
                 group.create_task(self._tend())
         finally:
@@ -153,7 +154,7 @@ class Engine:
     async def _read_slot(self, shift: Shift, number: int) -> None:
         window, pause = shift.slots[number].window, _POLL_FIRST_SECONDS
         while shift.on:
-            room = min(self._options.page_max, self._options.in_flight_max - len(window))
+            room = min(self._options.page_max, self._options.in_flight_max - window.unfinished)
             if self._stopping or room <= 0 or not self._has_room(shift):
                 await self._wait_for_room()
                 continue
@@ -175,12 +176,19 @@ class Engine:
                 pause = min(pause * 1.5, _POLL_MAX_SECONDS)
 
     def _has_room(self, shift: Shift) -> bool:
-        """Whether the bound on parked lanes lets more in; a change is told once."""
-        full = len(shift.parked) >= self._options.parked_lanes_max
-        if full != self._paused and self._around.probe is not None:
-            self._around.probe.observe(IntakeChanged(self.service, full, "parked_lanes_max"))
-        self._paused = full
-        return not full
+        """Whether the bounds on parked lanes, and on what may finish before a slow message, let more in.
+
+        A change is told once, with the bound's name.
+        """
+        bound = ""
+        if len(shift.parked) >= self._options.parked_lanes_max:
+            bound = "parked_lanes_max"
+        elif any(len(slot.window) >= self._options.beyond_max for slot in shift.slots.values()):
+            bound = "beyond_max"
+        if bound != self._paused and self._around.probe is not None:
+            self._around.probe.observe(IntakeChanged(self.service, bool(bound), bound or self._paused))
+        self._paused = bound
+        return not bound
 
     async def _wait_for_room(self) -> None:
         self._room.clear()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Window:
     """Positions under way: each is admitted once, with the number of handlers that must finish it."""
 
-    __slots__ = ("_finished", "_open", "done", "scanned")
+    __slots__ = ("_finished", "_open", "_passed", "done", "scanned")
 
     def __init__(self, done: int, beyond: Iterable[int]) -> None:
         """Resume after `done`, with `beyond` finished already."""
@@ -24,9 +24,15 @@ class Window:
         self.scanned = done
         self._finished = set(beyond)
         self._open: dict[int, int] = {}
+        self._passed = 0
+
+    @property
+    def unfinished(self) -> int:
+        """How many positions are under way and not finished."""
+        return len(self._open) - self._passed
 
     def __len__(self) -> int:
-        """How many positions are in flight, those finished beyond the low water included."""
+        """How many positions there are between the low water and the last one read, finished or not."""
         return len(self._open)
 
     def admit(self, position: int, handlers: int) -> bool:
@@ -34,6 +40,7 @@ class Window:
         if position in self._finished:
             if self._open:
                 self._open[position] = 0
+                self._passed += 1
             else:  # nothing before it is unfinished
                 self._finished.discard(position)
                 self.done = position
@@ -62,8 +69,10 @@ class Window:
             self._open[position] = left
             if left == 0:
                 self._finished.add(position)
+                self._passed += 1
         for position in list(self._leading()):
             del self._open[position]
+            self._passed -= 1
             self._finished.discard(position)
             self.done = position
         if not self._open:

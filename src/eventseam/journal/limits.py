@@ -24,8 +24,11 @@ _LOOK_AGAIN_SECONDS = 0.02
 
 
 async def pending(sql: Sql, channel: str, readers: Iterable[str], bound: int) -> int:
-    """Rows of `channel` that the slowest of `readers` has not finished, counted up to `bound`."""
+    """Rows of `channel` that the slowest of `readers` has not finished; exact from `bound` on, else no fewer."""
     listening = msgspec.json.encode(sorted(readers)).decode()
+    at_most: int = (await sql.rows("pending_at_most", listening))[0][0]
+    if at_most < bound:  # nearly always: nothing has to be counted
+        return at_most
     found: int = (await sql.rows("pending_of_channel", channel, listening, bound))[0][0]
     return found
 

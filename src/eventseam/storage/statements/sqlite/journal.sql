@@ -22,11 +22,16 @@ WHERE ($1 IS NULL OR aggregate_type = $1) AND ($2 IS NULL OR aggregate_id = $2)
   AND ($3 = 0 OR id > (SELECT coalesce(min(done), 0) FROM positions))
 ORDER BY id DESC LIMIT $4;
 
+-- pending_at_most: rows of any channel that the slowest of some readers (a JSON array) may not have finished
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event_outbox'), 0) - coalesce(min(done), 0)
+FROM positions WHERE reader IN (SELECT value FROM json_each($1));
+
 -- pending_of_channel: rows of a channel that the slowest of some readers (a JSON array) has not finished, up to a bound
-SELECT coalesce(max((
-  SELECT count(*) FROM (
-    SELECT 1 FROM event_outbox o WHERE o.id > p.done AND o.aggregate_type = $1
-      AND o.id NOT IN (SELECT value FROM json_each(p.beyond)) LIMIT $3))), 0)
+SELECT coalesce(max(
+  (SELECT count(*) FROM (
+    SELECT 1 FROM event_outbox o WHERE o.id > p.done AND o.aggregate_type = $1 
+      LIMIT $3 + (SELECT coalesce(max(json_array_length(beyond)), 0) FROM positions)))
+  - (SELECT count(*) FROM json_each(p.beyond) b CROSS JOIN event_outbox o WHERE o.id = b.value AND o.aggregate_type = $1)), 0)
 FROM positions p WHERE p.reader IN (SELECT value FROM json_each($2));
 
 -- behind_all: rows after a position, of whatever channel
