@@ -15,6 +15,7 @@ from eventseam.ports.probe import (
     CircuitChanged,
     HandlerFailed,
     IntakeChanged,
+    Orphaned,
     OwnershipChanged,
     StorageTrouble,
 )
@@ -43,6 +44,7 @@ OBSERVATIONS = [
     (OwnershipChanged("orders", 0, "lost", "you"), "ownership_changed", "warning"),
     (StorageTrouble("disk full", 0.5), "storage_trouble", "warning"),
     (IntakeChanged("orders", True, "in_flight_max"), "intake_changed", "warning"),
+    (Orphaned("payments", "charge", 3), "orphaned", "warning"),
 ]
 
 
@@ -74,6 +76,13 @@ def test_each_observation_is_one_line_of_text(observation, event, level):
     TextLogs(stream, clock=NoonClock()).observe(observation)
     assert 1 == stream.getvalue().count("\n")
     assert stream.getvalue().startswith(f"2026-01-02T12:00:00.005Z {level:<7} ")
+
+
+def test_orphans_are_logged_with_both_ways_out():
+    stream = io.StringIO()
+    TextLogs(stream, clock=NoonClock()).observe(Orphaned("payments", "charge", 3))
+    for part in ("'charge'", "3 unsettled", 'name="charge"', "dlq list --state all --service payments --handler charge"):
+        assert part in stream.getvalue()
 
 
 @pytest.mark.parametrize("error", ["\x1b[2J\r\n\x07fake line", "\u202eevil", "\x00", "\udc80"])

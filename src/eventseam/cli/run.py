@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -15,13 +16,14 @@ from typing import TYPE_CHECKING
 
 from eventseam.cli.exits import Exit
 from eventseam.cli.parsing import Command, names, target
-from eventseam.cli.render import Screen, count_of
+from eventseam.cli.render import Screen, count_of, time_of
 from eventseam.cli.target import load_app
+from eventseam.clock import SystemClock
 from eventseam.observe.logs import JsonLogs, TextLogs
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from eventseam.app.app import App
     from eventseam.ports.probe import Observation, Probe
@@ -43,9 +45,10 @@ class Both:
 class Stop:
     """What signals have asked of a running task: to stop, to hurry, to end at once."""
 
-    def __init__(self, task: asyncio.Task[None]) -> None:
-        """Stop `task`."""
+    def __init__(self, task: asyncio.Task[None], tell: Callable[[], None]) -> None:
+        """Stop `task`; at the first signal `tell` somebody that it may take a while."""
         self._task = task
+        self._tell = tell
         self.asked: list[signal.Signals] = []
 
     def __call__(self, number: signal.Signals) -> None:
@@ -53,6 +56,8 @@ class Stop:
         self.asked.append(number)
         if len(self.asked) > 2:  # noqa: PLR2004 - see the module's docstring
             os._exit(128 + number)
+        if len(self.asked) == 1:
+            self._tell()
         self._task.cancel()
 
     def listen(self) -> None:
@@ -81,7 +86,7 @@ def _run(args: argparse.Namespace, screen: Screen) -> int:
     """Load the app and run it on a loop of its own."""
     app = load_app(args.target)
     app.probe = _probe(app.probe, args)
-    return asyncio.run(_serve(app, args.only, screen))
+    return asyncio.run(_serve(app, args, screen))
 
 
 def _probe(own: Probe | None, args: argparse.Namespace) -> Probe:
@@ -93,20 +98,30 @@ def _probe(own: Probe | None, args: argparse.Namespace) -> Probe:
     return chosen if own is None else Both(own, chosen)
 
 
-async def _serve(app: App, only: Sequence[str] | None, screen: Screen) -> int:
+async def _serve(app: App, args: argparse.Namespace, screen: Screen) -> int:
     """Run until a signal or an error: 130 after Ctrl-C, 0 after SIGTERM."""
     task = asyncio.current_task()
     assert task is not None
-    stop = Stop(task)
+    stop = Stop(task, lambda: _tell_stopping(app.settings.grace_seconds, as_json=args.logs == "json"))
     stop.listen()
     try:
-        async with app.running(only):
-            _announce(app, only, screen)
+        async with app.running(args.only):
+            _announce(app, args.only, screen)
             await asyncio.get_running_loop().create_future()
     except asyncio.CancelledError:
         if not stop.asked:
             raise
     return Exit.INTERRUPTED if stop.asked[:1] == [signal.SIGINT] else Exit.OK
+
+
+def _tell_stopping(grace_seconds: float, *, as_json: bool) -> None:
+    """One line on stderr, in the form of the logs there."""
+    line = f"stopping: finishing what runs, up to {grace_seconds:g} s; Ctrl-C again to hurry"
+    if as_json:
+        now = time_of(SystemClock().now().timestamp())
+        line = json.dumps({"ts": now, "level": "info", "event": "stopping", "grace_seconds": grace_seconds})
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _announce(app: App, only: Sequence[str] | None, screen: Screen) -> None:
