@@ -48,7 +48,7 @@ async def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path)
 
 
 async def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(StorageError, match=r"db: .*[Cc]heck that the folder exists"):
+    with pytest.raises(StorageError, match=r"nowhere/db: .*There is no folder .*nowhere: make it first"):
         await _start(tmp_path / "nowhere" / "db")
 
 
