@@ -81,7 +81,12 @@ def test_each_observation_is_one_line_of_text(observation, event, level):
 def test_orphans_are_logged_with_both_ways_out():
     stream = io.StringIO()
     TextLogs(stream, clock=NoonClock()).observe(Orphaned("payments", "charge", 3))
-    for part in ("'charge'", "3 unsettled", 'name="charge"', "dlq list --state all --service payments --handler charge"):
+    for part in (
+        "'charge'",
+        "3 unsettled",
+        'name="charge"',
+        "dlq list --state all --service payments --handler charge",
+    ):
         assert part in stream.getvalue()
 
 

@@ -152,12 +152,16 @@ class App:
     async def wait_idle(self, timeout_seconds: float = 30.0) -> None:
         """Return when everything published so far is handled, or dead or waiting behind something dead.
 
-        Raises TimeoutError after `timeout_seconds`.
+        Raises TimeoutError after `timeout_seconds`, which says what is missing.
         """
         room = self._started()
-        async with asyncio.timeout(timeout_seconds):
-            while not await room.is_idle():
-                await self.seams.clock.sleep(_LOOK_AGAIN_SECONDS)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while not await room.is_idle():
+                    await self.seams.clock.sleep(_LOOK_AGAIN_SECONDS)
+        except TimeoutError:
+            missing = "; ".join(await room.missing(self.seams.clock.now()))
+            raise TimeoutError(f"not idle after {timeout_seconds:g} s: {missing}. See: eventseam lag") from None
 
     def describe(self) -> dict[str, Any]:
         """What is wired, as plain data without secrets: services, handlers, messages, policies, settings."""

@@ -16,12 +16,16 @@ from eventseam.delivery.handler import Handler
 from eventseam.delivery.item import Done, Item
 from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.policy import Retry
+from eventseam.delivery.unsettled import count_unsettled
 from eventseam.journal.limits import Limits
+from eventseam.journal.look import lag
 from eventseam.journal.source import Hint, JournalSource
+from eventseam.ports.probe import Orphaned
 from eventseam.ports.sql import Sql, Store
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
+    from datetime import datetime
 
     from eventseam.app.app import App
     from eventseam.app.service import Service
@@ -39,15 +43,43 @@ class EngineRoom:
     limits: Limits
     engines: Mapping[str, Engine]
     benches: Mapping[str, Bench[Any]]
+    handlers: Mapping[str, frozenset[str]]
 
     async def is_idle(self) -> bool:
-        """Whether every engine has finished everything, and nothing is to be tried again."""
+        """Whether every service has finished everything, and nothing is to be tried again.
 
-        async def look(sql: Sql) -> tuple[int, int]:
-            return (await sql.rows("head"))[0][0], (await sql.rows("retrying_rows"))[0][0]
+        Of a service that another process owns, the database tells: a position is saved when what it passes is done.
+        """
 
-        head, retrying = await self.store.read(look)
-        return not retrying and self.committer.is_idle and all(each.is_idle(head) for each in self.engines.values())
+        async def look(sql: Sql) -> tuple[int, int, set[str]]:
+            head: int = (await sql.rows("head"))[0][0]
+            rows = await sql.rows("all_positions")
+            busy = {str(reader) for reader, _, done, owner, _ in rows if done < head or owner is None}
+            return head, (await sql.rows("retrying_rows"))[0][0], busy
+
+        head, retrying, busy = await self.store.read(look)
+        return (
+            not retrying
+            and self.committer.is_idle
+            and all(
+                each.is_idle(head) if _owns(each) else service not in busy for service, each in self.engines.items()
+            )
+        )
+
+    async def missing(self, now: datetime) -> list[str]:
+        """What `is_idle` waits for, in words."""
+        told: list[str] = []
+        for each in await self.store.read(lambda sql: lag(sql, now)):
+            engine = self.engines.get(each.service)
+            owner = "" if engine is None or _owns(engine) else f" (its owner: {each.owner or 'nobody yet'})"
+            if engine is not None and (each.behind_messages or (owner and each.owner is None)):
+                told.append(f"{each.service} is behind by {each.behind_messages}{owner}")
+        for row in await self.store.read(count_unsettled):
+            if row.state == "retrying":
+                gone = row.handler not in self.handlers.get(row.service, {row.handler})
+                why = ", but the code has no such handler" if gone else ""
+                told.append(f"{row.service}.{row.handler} has {row.count} to try again{why}")
+        return told or ["what runs has not been committed"]
 
     async def throttle(self, item: Item) -> None:
         """Slow a handler that publishes beyond a limit; never stop it, since it may be what drains the channel.
@@ -76,7 +108,8 @@ async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExit
     limits = Limits(store, app.seams.clock, _limits(app), lambda channel: _readers(app, channel))
     benches: dict[str, Bench[Any]] = {}
     engines: dict[str, Engine] = {}
-    room = EngineRoom(store, committer, hint, limits, engines, benches)
+    handlers: dict[str, frozenset[str]] = {}
+    room = EngineRoom(store, committer, hint, limits, engines, benches, handlers)
     known = frozenset(known.wire for known in app.registry.types)
     for service in services:
         deps = await stack.enter_async_context(service.deps_factory()) if service.deps_factory else None
@@ -87,7 +120,24 @@ async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExit
         if _limits(app):
             engine.throttle(room.throttle)
         benches[service.name], engines[service.name] = bench, engine
+        handlers[service.name] = frozenset(each.name for each in staff.handlers)
+    if app.probe is not None:
+        for orphan in await _orphans(room):
+            app.probe.observe(orphan)
     return room
+
+
+async def _orphans(room: EngineRoom) -> list[Orphaned]:
+    """Whose unsettled messages nothing will try: handlers that were renamed or removed."""
+    counts: dict[tuple[str, str], int] = {}
+    for row in await room.store.read(count_unsettled):
+        if row.service in room.handlers and row.handler not in room.handlers[row.service]:
+            counts[row.service, row.handler] = counts.get((row.service, row.handler), 0) + row.count
+    return [Orphaned(service, handler, count) for (service, handler), count in counts.items()]
+
+
+def _owns(engine: Engine) -> bool:
+    return engine.shift is not None and engine.shift.on
 
 
 async def _register(sql: Sql, app: App, slots: int) -> None:

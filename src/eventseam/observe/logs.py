@@ -22,6 +22,7 @@ from eventseam.ports.probe import (
     HandlerFailed,
     IntakeChanged,
     Observation,
+    Orphaned,
     OwnershipChanged,
     StorageTrouble,
 )
@@ -99,7 +100,7 @@ def level_of(observation: Observation) -> Level:
             alarming = observation.state == "lost"
         case IntakeChanged():
             alarming = observation.paused
-        case HandlerFailed() | StorageTrouble():
+        case HandlerFailed() | StorageTrouble() | Orphaned():
             alarming = True
         case _:
             assert_never(observation)
@@ -135,6 +136,8 @@ def sentence_of(observation: Observation) -> str:
             said = f"database in trouble, trying again in {delay:.1f} s: {error}"
         case IntakeChanged(service, paused, bound):
             said = f"{service}: reading {'stopped' if paused else 'goes on'} at {bound}"
+        case Orphaned():
+            said = _orphaned(observation)
         case _:
             assert_never(observation)
     return _visible(safe_error(said))
@@ -169,6 +172,16 @@ def _failed(seen: HandlerFailed) -> str:
     return (
         f"{seen.service}.{seen.handler}: attempt {seen.attempt} failed, {after[seen.next_step]}: {seen.error} "
         f"[key {seen.key}, message {seen.message_id}, correlation {seen.correlation_id}]"
+    )
+
+
+def _orphaned(seen: Orphaned) -> str:
+    """What nothing will try, and both ways out."""
+    where = f"--service {seen.service} --handler {seen.handler}"
+    return (
+        f"{seen.service}: the code has no handler {seen.handler!r}, so {seen.count} unsettled of it will not be tried. "
+        f'Name a handler so, with name="{seen.handler}", or see eventseam dlq list --state all {where} '
+        "and drop them by id with eventseam dlq discard"
     )
 
 

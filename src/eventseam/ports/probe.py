@@ -74,7 +74,16 @@ class IntakeChanged:
     bound: str
 
 
-Observation = Applied | HandlerFailed | CircuitChanged | OwnershipChanged | StorageTrouble | IntakeChanged
+@dataclass(frozen=True, slots=True)
+class Orphaned:
+    """At start: a service has unsettled messages of a handler that its code does not have. Nothing will try them."""
+
+    service: str
+    handler: str
+    count: int
+
+
+Observation = Applied | HandlerFailed | CircuitChanged | OwnershipChanged | StorageTrouble | IntakeChanged | Orphaned
 
 
 class Probe(Protocol):
