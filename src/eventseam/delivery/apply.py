@@ -110,6 +110,8 @@ def _mark_duplicates(items: Iterable[Item], fresh: set[str]) -> None:
 async def settle_rows(sql: Sql, leaders: Iterable[Item], now: float) -> None:
     """Add, change and drop unsettled rows. A row that somebody else has settled gives the result "gone"."""
     for leader in leaders:
+        if leader.row is None and type(leader.outcome) is Done:
+            continue  # nearly all of them; the others of a batch are done with their leader
         for item in (leader, *leader.others) if leader.others else (leader,):
             outcome = item.outcome
             if item.result != "applied" or outcome is None:

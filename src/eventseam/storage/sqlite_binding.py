@@ -12,14 +12,15 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from eventseam.errors import EventseamError
 from eventseam.storage.catalog import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from eventseam.ports.sql import Row
 
@@ -28,6 +29,9 @@ _ENDS_TRANSACTION = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _NATIVE = frozenset({str, int, float, bytes, type(None)})
+_TEXTS: Mapping[type, Callable[[Any], str]] = MappingProxyType(
+    {Decimal: str, UUID: str, datetime: datetime.isoformat, date: date.isoformat}
+)
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\$(\d+)""", re.DOTALL)
 _PLAIN_INSERT = re.compile(r"(?is)^(\s*INSERT\s+INTO\s+[\w.\"]+\s*\([\w\s,\"]+\)\s*VALUES)\s*(\([\s,?\d]+\))\s*;?\s*$")
 _NUMBER = re.compile(r"\?(\d+)")
@@ -37,14 +41,14 @@ _PARAMETERS_MAX = 999
 
 def stored(value: object) -> object:
     """A value as SQLite keeps it: exact text for Decimal, UUID, dates and times; the value of an enum."""
-    if type(value) in _NATIVE:
-        return value
+    text = _TEXTS.get(type(value))
+    if text is not None:
+        return text(value)
     if isinstance(value, enum.Enum):
         return stored(value.value)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, Decimal | UUID):
-        return str(value)
+    for known, as_text in _TEXTS.items():  # a subclass
+        if isinstance(value, known):
+            return as_text(value)
     return value
 
 
@@ -147,5 +151,5 @@ def _wide(statement: str) -> str | None:
 def _bound(args: Sequence[object]) -> Sequence[object]:
     for arg in args:
         if type(arg) not in _NATIVE:
-            return [stored(value) for value in args]
+            return [value if type(value) in _NATIVE else stored(value) for value in args]
     return args
