@@ -61,6 +61,7 @@ def progress(folder: Path) -> str:
 
 def one_demo(args: argparse.Namespace, folder: Path, delays: list[float], numbers: list[int]) -> bool:
     """Kill one demo until it ends or the delays are spent, then let it end; whether it ended right."""
+    (folder / "shop.db").touch()  # even the first run may be killed before it has made a file that can be resumed
     words = command(args, folder)
     while delays:
         seconds = delays.pop()

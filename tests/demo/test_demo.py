@@ -84,6 +84,7 @@ def test_poison_of_every_kind_is_dead_and_changes_no_outcome(tmp_path):
 
 
 def test_a_demo_that_was_killed_goes_on_and_reports_the_whole_run(tmp_path):
+    (tmp_path / "shop.db").touch()  # even the first run may be killed before it has made a file that can be resumed
     words = [*SMALL, "--only", "events", "--database", "sqlite:///shop.db", "--resume"]
     for seconds in (1.2, 0.9, 1.4):
         with subprocess.Popen([*DEMO, *map(str, words)], cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
@@ -153,14 +154,29 @@ def test_a_database_that_holds_a_shop_is_not_begun_anew(tmp_path):
         (["--rate", "fast"], 2, "must be a number from 0.1"),
         (["--outage", "nan"], 2, "must be a number from 0"),
         (["--report", "nowhere/r.json"], 3, "its folder is not there"),
+        (["--report", "."], 3, "--report .: this is a folder. Name a file in it."),
+        (["--report", "/proc/r.json"], 3, "--report /proc/r.json cannot be written: "),
+        (["--database", "sqlite:///nowhere/s.db"], 4, "there is no folder nowhere. Make it first"),
+        (["--database", "sqlite:////proc/s.db"], 4, "/proc/s.db cannot be written: "),
+        (["--database", "sqlite:///."], 4, ". is a folder. Name a file in it."),
+        (["--database", "sqlite:///notes.txt"], 4, "notes.txt is not a shop: file is not a database."),
+        (["--database", "sqlite:///notes.txt", "--resume"], 4, "notes.txt is not a shop: file is not a database."),
+        (["--database", "sqlite:///songs.db"], 4, "songs.db belongs to another program."),
+        (["--database", "sqlite:///songs.db", "--resume"], 4, "songs.db belongs to another program."),
+        (["--database", "sqlite:///typo.db", "--resume"], 3, "--resume: there is no typo.db to go on with."),
         (["--data", "nowhere"], 3, "items.csv is not there"),
         (["--database", "postgresql://x/y"], 3, "is no SQLite URL"),
     ],
 )
 def test_options_that_cannot_be_followed_are_refused_with_the_fix(tmp_path, words, code, message):
+    (tmp_path / "notes.txt").write_text("buy milk " * 100)
+    with closing(sqlite3.connect(tmp_path / "songs.db")) as songs:
+        songs.execute("CREATE TABLE songs (name TEXT)")
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
     ended = demo(*words, cwd=tmp_path)
     assert (code, "") == (ended.code, ended.out)
     assert message in ended.err
+    assert before == {each.name: each.read_bytes() for each in tmp_path.iterdir()}
 
 
 @pytest.mark.slow

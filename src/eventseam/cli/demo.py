@@ -37,7 +37,7 @@ COMMAND = Command(
     examples=(
         "eventseam demo",
         "eventseam demo --outage 30 --report report.json",
-        "eventseam demo --only events --database sqlite:///demo.db --resume",
+        "eventseam demo --only events --database sqlite:///demo.db",
     ),
     arguments=_arguments,
     run=_run,

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich.console import Console
 
+from eventseam.demo.files import check_database, check_report
 from eventseam.demo.options import Options
-from eventseam.demo.run import outside_of, run
+from eventseam.demo.run import run
 from eventseam.demo.view import showing, summary, verdict
 from eventseam.errors import SettingsError
 from eventseam.storage.sqlite import path_of
@@ -53,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the demo. Raises SettingsError or DataError for options that cannot be followed."""
-    if args.report and not args.report.absolute().parent.is_dir():
-        raise SettingsError(f"--report {args.report}: its folder is not there. Make it first.")
+    """Run the demo. Raises SettingsError, DataError or StorageError for options that cannot be followed."""
+    if args.report:
+        check_report(args.report)
     options = Options(
         data=args.data,
         outage_seconds=args.outage,
@@ -82,14 +83,17 @@ def main(args: argparse.Namespace) -> int:
 def _tell(report: Report, console: Console, args: argparse.Namespace) -> None:
     """The table and the verdict for a person, JSON for a program and for --report."""
     document = msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
-    if args.report:
-        args.report.write_text(document, encoding="utf-8")
     if args.json:
         sys.stdout.write(document)
-        return
-    console.print(summary(report))
-    console.print()
-    console.print(verdict(report))
+    else:
+        console.print(summary(report))
+        console.print()
+        console.print(verdict(report))
+    if args.report:
+        try:
+            args.report.write_text(document, encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(f"--report {args.report} could not be written: {error.strerror}.") from error
 
 
 def _console(*, as_json: bool) -> Console:
@@ -100,7 +104,7 @@ def _console(*, as_json: bool) -> Console:
 
 @contextmanager
 def _database(options: Options) -> Generator[Path]:
-    """The shop's file. Raises SettingsError where going on, or starting anew, would not be what was meant."""
+    """The shop's file. Raises what `check_database` raises."""
     if options.database is None:
         if options.resume:
             raise SettingsError("--resume needs the --database of the run that was killed.")
@@ -108,8 +112,7 @@ def _database(options: Options) -> Generator[Path]:
             yield Path(folder) / "shop.db"
         return
     path = Path(path_of(options.database))
-    if not options.resume and any(each.exists() for each in (path, outside_of(path))):
-        raise SettingsError(f"{path} holds a shop already. Go on with it by --resume, or name another file.")
+    check_database(path, resume=options.resume)
     yield path
 
 
