@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -49,8 +51,40 @@ def test_list_filters_by_handler(cli, shop):
 
 
 def test_an_empty_list_is_an_answer(cli, shop):
-    ended = cli("dlq", "list", "--service", "nobody", "--database", shop)
-    assert (Exit.OK, "No dead letters.\n") == (ended.code, ended.out)
+    ended = cli("dlq", "list", "--service", "orders", "--database", shop)
+    assert (Exit.OK, "No dead letters.\n", "") == (ended.code, ended.out, ended.err)
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (("--service", "paymnets"), "no service 'paymnets' in this database; there are: orders, payments."),
+        (("--handler", "nope"), "no handler 'nope' in this database; there are: charge, greet, refund, reserve."),
+        (
+            ("--service", "payments", "--handler", "reserve"),
+            "no handler 'reserve' in this database; there are: charge,",
+        ),
+        (("--service", "x", "--json"), "no service 'x' in this database; there are: orders, payments."),
+    ],
+)
+def test_a_filter_with_a_name_that_no_row_bears_is_no_good_news(cli, shop, words, told):
+    with closing(sqlite3.connect(shop.removeprefix("sqlite:///"))) as file, file:
+        inbox = [("payments", "charge"), ("payments", "greet"), ("orders", "reserve")]
+        file.executemany(
+            "INSERT INTO processed_events (event_id, service, handler) VALUES (?, ?, ?)",
+            [(f"m-{n}", *pair) for pair in inbox for n in range(3)],
+        )
+    ended = cli("dlq", "list", *words, "--database", shop)
+    assert Exit.FOUND == ended.code
+    assert f"eventseam: {told}" in ended.err
+    assert ended.document["unsettled"] == [] if "--json" in words else "No dead letters.\n" == ended.out
+
+
+def test_a_handler_that_has_handled_something_and_failed_at_nothing_is_good_news(cli, shop):
+    with closing(sqlite3.connect(shop.removeprefix("sqlite:///"))) as file, file:
+        file.execute("INSERT INTO processed_events (event_id, service, handler) VALUES ('m', 'orders', 'reserve')")
+    ended = cli("dlq", "list", "--handler", "reserve", "--database", shop)
+    assert (Exit.OK, "") == (ended.code, ended.err)
 
 
 def test_lists_never_print_a_payload(cli, shop):

@@ -92,10 +92,17 @@ def test_outbox_lists_the_newest_messages_first_without_payloads(cli, shop):
 def test_outbox_filters_and_says_that_there_are_more(cli, shop):
     assert [2] == positions(cli("outbox", "list", "--channel", "order", "--key", "o-0", "--json", "--database", shop))
     assert [3, 2] == positions(cli("outbox", "--pending", "--json", "--database", shop))
-    assert [] == positions(cli("outbox", "--channel", "nothing", "--json", "--database", shop))
+    assert [] == positions(cli("outbox", "--key", "nothing", "--json", "--database", shop))
     limited = cli("outbox", "--limit", "2", "--json", "--database", shop)
     assert (2, True) == (len(limited.document["messages"]), limited.document["more"])
     assert "There are more" in cli("outbox", "--limit", "2", "--database", shop).out
+
+
+def test_a_channel_that_no_row_bears_is_told(cli, shop):
+    ended = cli("outbox", "--channel", "ordre", "--json", "--database", shop)
+    assert (Exit.FOUND, []) == (ended.code, positions(ended))
+    assert "eventseam: no channel 'ordre' in this database; there are: order.\n" == ended.err
+    assert Exit.OK == cli("outbox", "--channel", "order", "--key", "o-7", "--database", shop).code
 
 
 def positions(ended):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from eventseam.cli.exits import Exit, NothingMatched, UsageError
+from eventseam.cli.known import ended_with, unknown_service_or_handler
 from eventseam.cli.parsing import Command, add_database, add_limit, row_id
 from eventseam.cli.render import Fields, Screen, Table, count_of, time_of
 from eventseam.cli.store import database_of, read, write
@@ -56,16 +57,17 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
 def _list(args: argparse.Namespace, screen: Screen) -> int:
     which = _filter(args, None if args.state == "all" else args.state, limit=args.limit)
 
-    async def page(sql: Sql) -> tuple[list[Unsettled], int]:
-        counts = await count_unsettled(sql)
-        return await list_unsettled(sql, which), sum(each.count for each in counts if _counts(which, each))
+    async def page(sql: Sql) -> tuple[list[Unsettled], int, str | None]:
+        rows = await list_unsettled(sql, which)
+        total = sum(each.count for each in await count_unsettled(sql) if _counts(which, each))
+        return rows, total, None if rows else await unknown_service_or_handler(sql, which.service, which.handler)
 
-    rows, total = read(database_of(args), page)
+    rows, total, unknown = read(database_of(args), page)
     document = {"unsettled": [_document(row) for row in rows], "total": total, "more": total > len(rows)}
     if not rows:
         what = "dead letters" if args.state == "dead" else "such messages"
         screen.show(document, f"No {what}.")
-        return Exit.OK
+        return ended_with(unknown)
     more = [f"{total - len(rows):,} more: raise --limit, or filter."] if total > len(rows) else []
     screen.show(document, Table(_COLUMNS, [_cells(row) for row in rows]), *more)
     return Exit.OK
@@ -271,6 +273,7 @@ COMMANDS = (
         ),
         arguments=_list_arguments,
         run=_list,
+        exits=_CHANGES,
     ),
     Command(
         name="dlq show",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from eventseam.cli.exits import Exit
+from eventseam.cli.known import ended_with, unknown_channel
 from eventseam.cli.parsing import Command, add_database, add_limit
 from eventseam.cli.render import Screen, Table
 from eventseam.cli.store import database_of, read
@@ -14,7 +15,6 @@ from eventseam.journal.look import JournalRow, list_journal
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Coroutine
 
     from eventseam.ports.sql import Sql
 
@@ -31,15 +31,16 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace, screen: Screen) -> int:
     """List one page."""
 
-    def page(sql: Sql) -> Coroutine[Any, Any, list[JournalRow]]:
-        return list_journal(sql, channel=args.channel, key=args.key, pending=args.pending, limit=args.limit + 1)
+    async def page(sql: Sql) -> tuple[list[JournalRow], str | None]:
+        rows = await list_journal(sql, channel=args.channel, key=args.key, pending=args.pending, limit=args.limit + 1)
+        return rows, None if rows else await unknown_channel(sql, args.channel)
 
-    rows = read(database_of(args), page)
+    rows, unknown = read(database_of(args), page)
     shown, more = rows[: args.limit], len(rows) > args.limit
     document = {"messages": [_document(row) for row in shown], "more": more}
     if not rows:
         screen.show(document, "No messages.")
-        return Exit.OK
+        return ended_with(unknown)
     hint = ["There are more: raise --limit, or name --channel or --key."] if more else []
     screen.show(document, Table(_COLUMNS, [_cells(row) for row in shown]), *hint)
     return Exit.OK
@@ -69,4 +70,5 @@ COMMAND = Command(
     ),
     arguments=_arguments,
     run=_run,
+    exits=(Exit.OK, Exit.FOUND, Exit.USAGE, Exit.WIRING, Exit.STORAGE),
 )
