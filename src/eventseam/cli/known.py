@@ -15,15 +15,10 @@ if TYPE_CHECKING:
 
 NAMES_SHOWN = 20
 
-_INBOX = (  # from each pair to the next one in the index: the inbox may have millions of rows
-    "WITH RECURSIVE pair (service, handler) AS ("
-    "SELECT * FROM (SELECT service, handler FROM processed_events ORDER BY service, handler LIMIT 1) UNION ALL "
-    "SELECT (SELECT service FROM processed_events WHERE (service, handler) > (pair.service, pair.handler) "
-    "ORDER BY service, handler LIMIT 1), (SELECT handler FROM processed_events "
-    "WHERE (service, handler) > (pair.service, pair.handler) ORDER BY service, handler LIMIT 1) "
-    "FROM pair WHERE pair.service IS NOT NULL) SELECT service, handler FROM pair WHERE service IS NOT NULL"
+_NEXT_HANDLER = (
+    "SELECT service, handler FROM processed_events WHERE service = $1 AND handler > $2 ORDER BY handler LIMIT 1"
 )
-_HANDLERS = _INBOX + " UNION SELECT service, handler FROM unsettled"
+_NEXT_SERVICE = "SELECT service, handler FROM processed_events WHERE service > $1 ORDER BY service, handler LIMIT 1"
 _CHANNELS = "SELECT DISTINCT aggregate_type FROM event_outbox"
 
 
@@ -31,7 +26,8 @@ async def unknown_service_or_handler(sql: Sql, service: str | None, handler: str
     """What to say of a filter with a name that the database does not know; None if it knows all of them."""
     if service is None and handler is None:
         return None
-    pairs = [(row[0], row[1]) for row in await sql.rows(_HANDLERS)]
+    pairs = await _of_inbox(sql)
+    pairs += [(row[0], row[1]) for row in await sql.rows("SELECT DISTINCT service, handler FROM unsettled")]
     services = {pair[0] for pair in pairs} | {row[0] for row in await sql.rows("SELECT reader FROM positions")}
     handlers = {name for owner, name in pairs if service in (None, owner)}
     return _unknown("service", service, services) or _unknown("handler", handler, handlers)
@@ -42,6 +38,16 @@ async def unknown_channel(sql: Sql, channel: str | None) -> str | None:
     if channel is None:
         return None
     return _unknown("channel", channel, {row[0] for row in await sql.rows(_CHANNELS)})
+
+
+async def _of_inbox(sql: Sql) -> list[tuple[str, str]]:
+    """Services and their handlers, from each pair to the next in the index: the inbox may have millions of rows."""
+    found: list[tuple[str, str]] = []
+    service = handler = ""
+    while rows := await sql.rows(_NEXT_HANDLER, service, handler) or await sql.rows(_NEXT_SERVICE, service):
+        service, handler = rows[0][0], rows[0][1]
+        found.append((service, handler))
+    return found
 
 
 def ended_with(unknown: str | None) -> Exit:
