@@ -12,6 +12,8 @@ from typing import Literal
 
 from eventseam.errors import WiringError
 
+_PROBE_SECONDS_LIMIT = 86_400.0
+
 State = Literal["closed", "open", "probing"]
 
 TRANSITIONS = MappingProxyType(
@@ -39,8 +41,8 @@ class Circuit:
 
     def __post_init__(self) -> None:
         """Raise WiringError for numbers that make no circuit."""
-        if self.failures < 1 or not 0 < self.probe_seconds <= self.probe_seconds_max:
-            message = f"{self}: failures must be >= 1 and 0 < probe_seconds <= probe_seconds_max"
+        if self.failures < 1 or not 0 < self.probe_seconds <= self.probe_seconds_max <= _PROBE_SECONDS_LIMIT:
+            message = f"{self}: failures must be >= 1 and 0 < probe_seconds <= probe_seconds_max <= a day"
             raise WiringError(message)
 
 

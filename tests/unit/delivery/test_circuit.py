@@ -145,3 +145,9 @@ def test_every_transition_of_the_table_is_taken_by_some_walk():
         ("probing", probing.after_nothing(0).state),
     }
     assert {(before, after) for (before, _), after in TRANSITIONS.items()} == taken
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e9])
+def test_a_circuit_that_would_never_be_probed_again_is_refused(seconds):
+    with pytest.raises(WiringError, match="a day"):
+        Circuit(probe_seconds_max=seconds)
