@@ -159,6 +159,12 @@ def test_a_missing_file_is_an_error_and_is_not_made(cli, tmp_path):
     assert [] == list(tmp_path.iterdir())
 
 
+def test_a_folder_is_called_a_folder(cli, tmp_path):
+    ended = cli("lag", "--database", f"sqlite:///{tmp_path}")
+    assert Exit.STORAGE == ended.code
+    assert f"'{tmp_path}' is a folder. Name the database file in it: sqlite:///{tmp_path}/shop.db" in ended.err
+
+
 def test_a_file_that_is_no_database_is_an_error(cli, tmp_path):
     (tmp_path / "notes.txt").write_text("hello " * 1000)
     ended = cli("lag", "--database", f"sqlite:///{tmp_path}/notes.txt")

@@ -65,6 +65,10 @@ async def _with_store(url: str, operation: Operation[T], *, writes: bool) -> T:
 def _check_file(url: str) -> None:
     """Opening makes a missing file: look before. Raises StorageUnavailable."""
     path = path_of(url)
+    if Path(path).is_dir():
+        raise StorageUnavailable(
+            f"'{path}' is a folder. Name the database file in it: sqlite:///{Path(path) / 'shop.db'}"
+        )
     if not Path(path).is_file():
         raise StorageUnavailable(f"there is no database file {path}. Check the URL; the app makes it when it starts.")
 
