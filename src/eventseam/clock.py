@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_VARIANT = str.maketrans("0123456789abcdef", "89ab" * 4)
+
 Point = Literal[
     "begin",
     "pre-commit",
@@ -122,8 +124,11 @@ class Uuid7Ids:
 
 def _random_tails(text: str) -> list[str]:
     """Cut random hex digits into the last three groups of version 7, variant 10 ids."""
-    cuts = (text[at : at + 20] for at in range(0, len(text), 20))
-    return [f"7{cut[1:4]}-{'89ab'[int(cut[4], 16) & 3]}{cut[5:8]}-{cut[8:20]}" for cut in cuts]
+    variants = text.translate(_VARIANT)
+    starts = range(0, len(text), 20)
+    return [
+        f"7{text[at + 1 : at + 4]}-{variants[at + 4]}{text[at + 5 : at + 8]}-{text[at + 8 : at + 20]}" for at in starts
+    ]
 
 
 class SystemRandom:

@@ -106,7 +106,10 @@ class Codec(Generic[T]):
         """The message as JSON. Raises ContractError with the field's path, or TooLarge."""
         try:
             body = self._dump(message)
-            finite = not self._fields or self._is_finite(message, body if self._written else None)
+            if not self._fields or (self._written and b"NaN" not in body and b"Infinity" not in body):
+                finite = True  # as Decimals write themselves
+            else:
+                finite = self._is_finite(message, None)
             if self._shape is not None:
                 body = renamed(body, self._shape, inward=False)
         except MemoryError:

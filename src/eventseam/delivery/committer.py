@@ -193,12 +193,18 @@ class Committer:
 def _positions(batch: Iterable[Item]) -> Positions:
     """The positions that each owned slot finishes with this batch; a retry finishes none, yet must pass the fence."""
     found: Positions = {}
+    finished: list[int] = []
+    last: tuple[Shift | None, int] = (None, 0)
     for leader in batch:
         for item in (leader, *leader.others) if leader.others else (leader,):
-            if item.shift is not None:
-                finished = found.setdefault((item.shift, item.slot), [])
-                if item.from_source:
-                    finished.append(item.received.position)
+            shift = item.shift
+            if shift is None:
+                continue
+            if shift is not last[0] or item.slot != last[1]:  # neighbours nearly always share their slot
+                last = (shift, item.slot)
+                finished = found.setdefault((shift, item.slot), [])
+            if item.row is None:
+                finished.append(item.received.position)
     return found
 
 

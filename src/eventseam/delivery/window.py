@@ -64,22 +64,23 @@ class Window:
 
     def advance(self, finished: Iterable[int]) -> None:
         """What `after` foretold has been committed."""
+        under_way, gone = self._open, self._finished
         for position in finished:
-            left = self._open[position] - 1
-            self._open[position] = left
+            left = under_way[position] - 1
+            under_way[position] = left
             if left == 0:
-                self._finished.add(position)
+                gone.add(position)
                 self._passed += 1
-        for position in list(self._leading()):
-            del self._open[position]
-            self._passed -= 1
-            self._finished.discard(position)
-            self.done = position
-        if not self._open:
+        leading: list[int] = []
+        for position in under_way:
+            if position not in gone:
+                break
+            leading.append(position)
+        for position in leading:
+            del under_way[position]
+        if leading:
+            gone.difference_update(leading)
+            self._passed -= len(leading)
+            self.done = leading[-1]
+        if not under_way:
             self.done = self.scanned
-
-    def _leading(self) -> Iterable[int]:
-        for position in self._open:
-            if position not in self._finished:
-                return
-            yield position
