@@ -50,7 +50,7 @@ class Route(NamedTuple):
     inline: tuple[Inline, ...]
 
 
-class Notes(msgspec.Struct):
+class Notes(msgspec.Struct, gc=False):
     """What one attempt has noted so far. `queue` holds internal events that inline handlers have not seen yet.
 
     A Struct because one is made per message: half the cost of a dataclass.

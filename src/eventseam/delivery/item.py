@@ -31,7 +31,7 @@ class Cause:
     trace: str
 
 
-class Done(msgspec.Struct, frozen=True, eq=False):
+class Done(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The handler returned: its record is to be applied. (A Struct here and below, since one is made per message.)"""
 
     record: Record

@@ -112,7 +112,8 @@ def received(row: Row) -> Received:
     if time is None:
         time, problem = EPOCH, f"created_at is {created_at[:64]!r}, which is no time"
     raw: bytes = payload if body is None else body
-    if not _is_id(message_id):
+    # a foreign program's id must be one that can be compared and stored everywhere as it is
+    if not (message_id.isascii() and message_id.isprintable() and 0 < len(message_id) <= _ID_MAX):
         message_id, problem = (
             f"journal-{position}",
             f"message_id is {message_id[:64]!r}: 1 to 128 printable ASCII characters",
@@ -133,8 +134,3 @@ def received(row: Row) -> Received:
         details=details,
     )
     return Received(position, envelope, raw, problem)
-
-
-def _is_id(text: str) -> bool:
-    """Whether a foreign program's message id can be compared and stored everywhere as it is."""
-    return 0 < len(text) <= _ID_MAX and text.isascii() and text.isprintable()
