@@ -21,7 +21,7 @@ _OURS = "all of it, and lanes, retry, circuit, time-outs, fence, lease, stop, li
 
 def consume(count: int, folder: Path) -> Case:
     """Drain a journal of `count` messages. Also checks that both variants have written the same number of rows."""
-    templates = {keys: _prefilled(folder / f"keys-{keys}.db", count, keys) for keys in (None, 200)}
+    templates = {keys: prefilled(folder / f"keys-{keys}.db", count, keys) for keys in (None, 200)}
     variants: list[Variant] = []
     comparisons: list[Comparison] = []
     for form in FORMS:
@@ -36,7 +36,7 @@ def consume(count: int, folder: Path) -> Case:
 
 def publish(count: int, folder: Path) -> Case:
     """Publish `count` messages in batches while they are handled."""
-    template = _prefilled(folder / "empty.db", 0, None)
+    template = prefilled(folder / "empty.db", 0, None)
     variants: list[Variant] = []
     comparisons: list[Comparison] = []
     for durability in ("full", "normal"):
@@ -77,7 +77,7 @@ def copied(template: Path) -> Path:
     return Path(shutil.copy(template, path))
 
 
-def _prefilled(path: Path, count: int, keys: int | None) -> Path:
+def prefilled(path: Path, count: int, keys: int | None) -> Path:
     """A database whose journal holds `count` orders that nobody has handled."""
     asyncio.run(engine.migrate(path))
     floor = raw.Floor(path, "normal")
