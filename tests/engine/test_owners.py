@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import time
 from contextlib import AsyncExitStack
 
@@ -69,13 +70,30 @@ async def test_the_process_of_an_owner_that_is_killed_is_replaced_at_once_and_lo
         assert list(range(key, 100, 5)) == heard(path, who=f"k{key}")
 
 
+def _stop_between_two_transactions(process, path):
+    """SIGSTOP a process that does not hold the write lock: one that does stops every writer of the file with it."""
+    for _ in range(100):
+        process.send_signal(signal.SIGSTOP)
+        connection = sqlite3.connect(path, timeout=0.2, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            process.send_signal(signal.SIGCONT)
+        else:
+            connection.execute("ROLLBACK")
+            return
+        finally:
+            connection.close()
+    raise AssertionError("it holds the lock whenever it is looked at")
+
+
 async def test_an_owner_that_is_stopped_is_replaced_after_its_lease_and_applies_nothing_when_it_wakes(tmp_path):
     path = tmp_path / "db"
     with other_engine(path, 1.0, delay_seconds=0.003) as other:
         for n in range(200):
             insert(path, f"k{n % 5}", f'{{"who":"k{n % 5}","n":{n}}}')
         await until(lambda: len(heard(path)) > 5)
-        other.send_signal(signal.SIGSTOP)
+        _stop_between_two_transactions(other, path)
         before = len(heard(path))
         async with running(path, _listening(), lease_seconds=1.0) as app:
             await until(lambda: "owned" in _states(app))
