@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -174,12 +175,12 @@ def test_a_file_that_is_no_database_is_an_error(cli, tmp_path):
 
 def test_the_database_of_another_program_is_left_alone(cli, tmp_path):
     path = tmp_path / "other.db"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE songs (name)")
     ended = cli("dlq", "list", "--database", f"sqlite:///{path}")
     assert Exit.STORAGE == ended.code
     assert "holds no Eventseam tables" in ended.err
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         assert [("songs",)] == connection.execute("SELECT name FROM sqlite_master").fetchall()
 
 
@@ -188,7 +189,7 @@ def test_the_database_of_another_program_is_left_alone(cli, tmp_path):
     [("DELETE FROM {0} WHERE number > 0", "holds no"), ("INSERT INTO {0} VALUES (9999, 'x', 'x')", "9999")],
 )
 def test_a_database_of_another_version_is_refused(cli, shop, change, told):
-    with sqlite3.connect(shop.removeprefix("sqlite:///")) as connection:
+    with closing(sqlite3.connect(shop.removeprefix("sqlite:///"))) as connection, connection:
         connection.execute(change.format("eventseam_migrations"))
     ended = cli("dlq", "list", "--database", shop)
     assert Exit.STORAGE == ended.code
