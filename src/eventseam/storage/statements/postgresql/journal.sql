@@ -1,0 +1,93 @@
+-- append: add messages to the journal, in order. What jsonb cannot hold (an escaped NUL) is kept as its bytes.
+INSERT INTO event_outbox (aggregate_type, aggregate_id, event_type, payload, body, created_at, message_id, source,
+  correlation_id, causation_id, trace, details)
+SELECT c, k, w, CASE WHEN strpos(p, '\u0000') = 0 THEN p::jsonb END, CASE WHEN strpos(p, '\u0000') > 0 THEN convert_to(p, 'UTF8') END,
+  t::timestamptz, m::uuid, s, r, u, h, d
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+  $10::text[], $11::text[]) AS each (c, k, w, p, t, m, s, r, u, h, d);
+
+-- poll: what became visible after a snapshot ($1 its running transactions, $2 its xmax), in slots $3 of channels $4.
+-- The first row holds the snapshot of this very statement and the newest position given to anybody.
+SELECT 0::bigint AS position, pg_current_snapshot()::text AS channel, NULL AS key, NULL AS type, NULL AS payload, NULL::bytea AS body,
+  NULL::timestamptz AS created_at, NULL AS message_id, NULL AS source, NULL AS correlation_id, NULL AS causation_id, NULL AS trace,
+  NULL AS content_type, NULL AS schema_id, NULL AS details, 0::smallint AS slot,
+  (SELECT last_value FROM event_outbox_position_seq) AS head
+UNION ALL
+SELECT position, aggregate_type, aggregate_id, event_type, payload::text, body, created_at, message_id::text, source, correlation_id,
+  causation_id, trace, content_type, schema_id, details, slot, NULL
+FROM (
+  (SELECT o.* FROM event_outbox o WHERE o.era = $6::smallint AND o.x = ANY ($1::text[]::xid8[])
+     AND o.slot = ANY ($3::smallint[]) AND o.aggregate_type = ANY ($4::text[]) LIMIT $5)
+  UNION ALL
+  (SELECT o.* FROM event_outbox o WHERE o.era = $6::smallint AND o.x >= $2::text::xid8
+     AND o.slot = ANY ($3::smallint[]) AND o.aggregate_type = ANY ($4::text[]) ORDER BY o.x, o.position LIMIT $5)) found;
+
+-- open_difference: the bounds of a difference that does not fit one page, and its end: this statement's snapshot
+SELECT pg_current_snapshot()::text, min(a) - 1, max(b) FROM (
+  SELECT min(position) a, max(position) b FROM event_outbox WHERE era = $3::smallint AND x = ANY ($1::text[]::xid8[])
+  UNION ALL SELECT min(position), max(position) FROM event_outbox WHERE era = $3::smallint AND x >= $2::text::xid8) d;
+
+-- page: the next rows of a difference ($1 s0, $2 s1, $3 done, $4 hi)
+SELECT o.position, o.aggregate_type, o.aggregate_id, o.event_type, o.payload::text, o.body, o.created_at, o.message_id::text, o.source,
+  o.correlation_id, o.causation_id, o.trace, o.content_type, o.schema_id, o.details, o.slot
+FROM event_outbox o
+WHERE o.era = $8::smallint AND o.position > $3 AND o.position <= $4
+  AND pg_visible_in_snapshot(o.x, (SELECT $2::text::pg_snapshot)) AND NOT pg_visible_in_snapshot(o.x, (SELECT $1::text::pg_snapshot))
+  AND o.slot = ANY ($5::smallint[]) AND o.aggregate_type = ANY ($6::text[])
+ORDER BY o.position LIMIT $7;
+
+-- era_end: the last position of an era that is over
+SELECT coalesce(max(position), 0) FROM event_outbox WHERE era = $1::smallint;
+
+-- journal_state: the era and the cluster of this journal, and the cluster that we are connected to
+SELECT era, cluster, (SELECT system_identifier::text FROM pg_control_system()) FROM eventseam_journal;
+
+-- all_positions: every reader's rows
+SELECT reader, slot, owner FROM positions ORDER BY reader, slot;
+
+-- unfinished: the readers (of an array) that have not finished every row of the journal, or that nobody owns
+SELECT DISTINCT p.reader FROM positions p WHERE p.reader = ANY ($1::text[]) AND (p.owner IS NULL OR EXISTS (
+  SELECT FROM event_outbox o WHERE o.slot = p.slot AND o.era > p.era) OR EXISTS (
+  SELECT FROM event_outbox o WHERE o.slot = p.slot AND o.era = p.era AND o.x >= pg_snapshot_xmin(p.s0)
+    AND NOT eventseam_has_finished(p, o.era, o.x, o.position)));
+
+-- lag: each reader's slots: rows that it has not finished, the oldest, the owner, and the newest position given to anybody
+SELECT p.reader, p.slot, (SELECT last_value FROM event_outbox_position_seq), p.owner, coalesce(b.n, 0), b.oldest
+FROM positions p LEFT JOIN (
+  SELECT q.reader, q.slot, count(*) AS n, to_char(min(o.created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS oldest
+  FROM positions q JOIN event_outbox o ON o.slot = q.slot
+  WHERE (o.era, o.x) >= (SELECT era, pg_snapshot_xmin(s0) FROM positions ORDER BY era, pg_snapshot_xmin(s0) LIMIT 1)
+    AND NOT eventseam_has_finished(q, o.era, o.x, o.position)
+  GROUP BY q.reader, q.slot) b ON b.reader = p.reader AND b.slot = p.slot
+ORDER BY p.reader, p.slot;
+
+-- list_journal: the newest rows first, of one channel and key where given
+SELECT o.position, o.aggregate_type, o.aggregate_id, o.event_type, to_char(o.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+  o.message_id::text, o.source, o.correlation_id, o.causation_id, coalesce(octet_length(o.body), octet_length(o.payload::text)) AS size,
+  (SELECT count(*) FROM positions p WHERE p.slot = o.slot AND NOT eventseam_has_finished(p, o.era, o.x, o.position)) AS behind
+FROM event_outbox o
+WHERE ($1::text IS NULL OR aggregate_type = $1) AND ($2::text IS NULL OR aggregate_id = $2)
+  AND ($3::integer = 0 OR EXISTS (SELECT FROM positions p WHERE p.slot = o.slot AND NOT eventseam_has_finished(p, o.era, o.x, o.position)))
+ORDER BY o.position DESC LIMIT $4;
+
+-- pending_of_channel: rows of a channel that the slowest of some readers (an array) has not finished, up to a bound
+SELECT coalesce(max(n), 0) FROM (
+  SELECT count(*) AS n FROM (
+    SELECT q.reader FROM positions q JOIN event_outbox o ON o.slot = q.slot
+    WHERE q.reader = ANY ($2::text[]) AND o.aggregate_type = $1
+      AND (o.era, o.x) >= (SELECT era, pg_snapshot_xmin(s0) FROM positions WHERE reader = ANY ($2::text[]) ORDER BY era, pg_snapshot_xmin(s0) LIMIT 1)
+      AND NOT eventseam_has_finished(q, o.era, o.x, o.position)
+    LIMIT $3::bigint * cardinality($2::text[])) rows GROUP BY reader) each;
+
+-- pending_at_most: a bound on the rows that the slowest of some readers may not have finished; unknown here, so no bound
+SELECT 9223372036854775807 WHERE $1::text[] IS NOT NULL;
+
+-- trim_journal: of the $2 oldest rows drop those older than $1 that every reader has finished
+DELETE FROM event_outbox WHERE position IN (
+  SELECT o.position FROM (SELECT * FROM event_outbox ORDER BY position LIMIT $2) o
+  WHERE o.created_at < $1::text::timestamptz
+    AND NOT EXISTS (SELECT FROM positions p WHERE p.slot = o.slot AND NOT eventseam_has_finished(p, o.era, o.x, o.position)));
+
+-- trim_inbox: drop up to $2 inbox rows that are older than $1
+DELETE FROM processed_events WHERE ctid = ANY (ARRAY (
+  SELECT ctid FROM processed_events WHERE processed_at < $1::text::timestamptz LIMIT $2));
