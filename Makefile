@@ -16,7 +16,8 @@ MAKEFLAGS += --no-print-directory
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.run-ready ## run the shop twice, by events and by a chain of calls, through an outage
+# `--database postgresql:embedded` needs a server and drivers (80 MB); a bare demo does not wait for them.
+demo: $(VENV)/.run-ready $(if $(findstring postgresql,$(ARGS)),$(VENV)/.postgresql-ready) ## run the shop twice, by events and by a chain of calls, through an outage
 	@$(VENV)/bin/eventseam demo $(ARGS)
 
 test: $(VENV)/.dev-ready ## run all tests; with CI set, a skipped test fails the run
@@ -41,6 +42,7 @@ lock: ## write the requirements*.lock files again (needs uv)
 	  compile="$$uv pip compile pyproject.toml --universal --generate-hashes --no-header --no-annotate --quiet"; \
 	  $$compile --group dev -o requirements.lock; \
 	  $$compile --group bench -c requirements.lock -o requirements-bench.lock; \
+  $$compile --extra postgresql --extra servers -c requirements.lock -o requirements-postgresql.lock; \
 	  $$compile --group build -c requirements.lock -o requirements-run.lock'
 
 clean: ## remove .venv and the caches of tools
@@ -82,6 +84,10 @@ $(VENV)/.run-ready: requirements-run.lock pyproject.toml | $(VENV)/.python
 
 $(VENV)/.dev-ready: requirements.lock $(VENV)/.run-ready
 	@$(PIP) --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.postgresql-ready: requirements-postgresql.lock $(VENV)/.run-ready
+	@$(PIP) --require-hashes -r requirements-postgresql.lock
 	@touch $@
 
 $(VENV)/.bench-ready: requirements-bench.lock $(VENV)/.run-ready
