@@ -7,12 +7,13 @@ use of a context whose attempt is over (a task left behind must not lose what it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, overload
 
 import msgspec
 
+from eventseam.app.tools import Tools
 from eventseam.clock import Seams
 from eventseam.contracts.message import MessageType, message_type
 from eventseam.delivery.handler import Incoming, Outgoing, Record, outgoing
@@ -20,8 +21,11 @@ from eventseam.errors import ContractError, EventseamError, WiringError
 from eventseam.ports.sql import Sql
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
+    from sqlalchemy import TextClause
+    from sqlalchemy.sql.dml import UpdateBase
     from typing_extensions import TypeVar  # its `default` is for checkers only: importing it would cost 12 ms
 
     from eventseam.contracts.envelope import Envelope
@@ -74,6 +78,10 @@ class ClosedList(list[Any]):
 
     def append(self, _item: object) -> None:
         """Raise EventseamError: what is noted now would be lost."""
+        raise_closed()
+
+    def extend(self, _items: Iterable[object]) -> None:
+        """Raise EventseamError: as above."""
         raise_closed()
 
 
@@ -172,6 +180,7 @@ class Seat:
     deps: Any
     seams: Seams
     publisher: Publisher
+    tools: Tools
 
 
 class Ctx(Generic[D_co]):
@@ -191,9 +200,27 @@ class Ctx(Generic[D_co]):
         self._batch = batch
         self._step = step
 
-    def write(self, sql: str, *args: object) -> None:
-        """Record one statement with its parameters ($1, $2, …). It runs when the record is applied, in this order."""
-        self._notes.writes.append((sql, args))
+    @overload
+    def write(self, sql: str, /, *args: object) -> None: ...
+    @overload
+    def write(self, sql: UpdateBase | TextClause, /, *rows: Mapping[str, Any]) -> None: ...
+    def write(self, sql: Any, /, *args: Any) -> None:
+        """Record one statement with its parameters ($1, $2, …). It runs when the record is applied, in this order.
+
+        Or SQLAlchemy's insert(), update() or delete(), with the values in it or as rows beside it: `insert(Order)`
+        kept in a constant, and `{"id": …}` beside it, costs least. Raises WiringError for what cannot be recorded.
+        """
+        if sql.__class__ is str:
+            self._notes.writes.append((sql, args))
+        else:
+            self._notes.writes.extend(self._seat.tools.recorded(sql, args))
+
+    def add(self, instance: object) -> None:
+        """Record the INSERT of a new object of a class that SQLAlchemy maps, as it is now; only its columns.
+
+        Defaults of Python are evaluated now and set on the object. Raises WiringError for what only a Session can do.
+        """
+        self._notes.writes.extend(self._seat.tools.added(instance))
 
     def publish(self, event: object) -> None:
         """Record an event, encoded now. Raises ContractError for a command or an object that breaks its contract.

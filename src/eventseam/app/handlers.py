@@ -14,6 +14,7 @@ from eventseam.app.runners import (
     run_tx_in_thread,
     run_tx_on_loop,
 )
+from eventseam.app.tools import Tools
 from eventseam.app.tx import Tx
 from eventseam.delivery.handler import Handler, Record, outgoing
 from eventseam.errors import WiringError
@@ -30,16 +31,24 @@ if TYPE_CHECKING:
 class Bench(Generic[D]):
     """One service with its dependencies: its handlers, its transactions and what it publishes from outside handlers.
 
-    `foreign` names the internal channels of other services (`wiring.foreign_channels`).
+    `foreign` names the internal channels of other services (`wiring.foreign_channels`); `dialect` is the store's.
     """
 
-    def __init__(self, service: Service[D], seams: Seams, deps: D, foreign: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        service: Service[D],
+        seams: Seams,
+        deps: D,
+        foreign: frozenset[str] = frozenset(),
+        dialect: str = "sqlite",
+    ) -> None:
         """Wire the inline handlers; nothing runs yet."""
         self.service = service
         commands = frozenset(each.types[0].name for each in service.declarations if each.kind == "command")
         self.publisher = Publisher(service.name, commands, foreign)
         self._seams = seams
         self._deps = deps
+        self._tools = Tools(dialect)
         for each in service.declarations:
             if each.inline:
                 inline = Inline(self._seat(each.name), call_of(each), each.is_async, acceptance(each))
@@ -62,7 +71,7 @@ class Bench(Generic[D]):
         return Tx(ctx, notes), notes
 
     def _seat(self, handler: str) -> Seat:
-        return Seat(self.service.name, handler, self._deps, self._seams, self.publisher)
+        return Seat(self.service.name, handler, self._deps, self._seams, self.publisher, self._tools)
 
     def _handler(self, each: Declaration, registry: Registry) -> Handler:
         seat, tx, on_loop = self._seat(each.name), each.mode == "tx", each.is_async

@@ -1,0 +1,55 @@
+"""The user's own database tools for the handlers of one service: SQLAlchemy and Django, loaded when first asked for.
+
+What is costly to make (compiled statements, engines on our connections) is kept here and not per message.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eventseam.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from eventseam.app.recorded import Statements, Write
+    from eventseam.app.recorded_objects import Objects
+
+
+class Tools:
+    """For one service and one database, of dialect `sqlite` or `postgresql`. Usable from every thread."""
+
+    def __init__(self, dialect: str = "sqlite") -> None:
+        """Load nothing yet."""
+        self.dialect = dialect
+        self._statements: Statements | None = None
+        self._objects: Objects | None = None
+
+    def recorded(self, statement: object, rows: Sequence[object]) -> Iterable[Write]:
+        """What `ctx.write` records for a statement of SQLAlchemy. Raises WiringError or MissingExtraError."""
+        return (self._statements or self._loaded()).writes(statement, rows)
+
+    def added(self, instance: object) -> Iterable[Write]:
+        """What `ctx.add` records for an object. Raises WiringError or MissingExtraError."""
+        if self._objects is None:
+            statements = self._statements or self._loaded()
+            from eventseam.app.recorded_objects import Objects
+
+            self._objects = Objects(statements)
+        return self._objects.writes(instance)
+
+    def _loaded(self) -> Statements:
+        check_sqlalchemy("ctx.add() and ctx.write() with anything but text")
+        from eventseam.app.recorded import Statements
+
+        self._statements = Statements(self.dialect)
+        return self._statements
+
+
+def check_sqlalchemy(what: str) -> Any:  # noqa: ANN401 - the package, if it is there
+    """Raise MissingExtraError if SQLAlchemy is not installed."""
+    try:
+        import sqlalchemy
+    except ImportError as error:
+        raise MissingExtraError(f"{what} needs SQLAlchemy: pip install 'eventseam[sqlalchemy]'") from error
+    return sqlalchemy
