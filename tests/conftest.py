@@ -17,6 +17,8 @@ from tests.docs import snippets
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytest_plugins = ["eventseam.testing.fixtures"]  # postgres_server, postgres_url
+
 # Noise of a busy machine is no finding; a failing example is printed so that it can be replayed.
 settings.register_profile("eventseam", deadline=None, print_blob=True)
 settings.load_profile("eventseam")
