@@ -65,6 +65,10 @@ class StorageUnavailable(StorageError):  # noqa: N818 - a state that ends by its
     """The database cannot work now (full disk, locked, gone). Nothing was applied; the engine tries again."""
 
 
+class CursorLost(StorageError):  # noqa: N818 - says what happened
+    """The connection on which positions were loaded is gone: they must be loaded again. The engine does so itself."""
+
+
 class OutcomeUnknown(StorageError):  # noqa: N818 - the third outcome of a commit or a publish
     """A commit or publish may or may not have happened. Repeat it with the same ids; the inbox absorbs a repeat."""
 

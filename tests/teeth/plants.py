@@ -148,10 +148,10 @@ def inbox_off():
 
 def fence_off():
     """A position is moved whoever owns it by now."""
-    return reworded(
-        "fence",
-        "UPDATE positions SET done = $1, beyond = $2, rev = rev + 1 WHERE reader = $3 AND slot = $4 AND $5 IS NOT NULL",
-    )
+    from eventseam.storage.catalog import statements
+
+    honest = statements("sqlite")["fence"]
+    return reworded("fence", honest.replace("positions.rev = f.rev", "f.rev IS NOT NULL"))
 
 
 def check_then_act():
@@ -222,7 +222,9 @@ def newcomers_pass_a_parked_lane():
 
 def parked_lanes_forgotten_at_start():
     """After a restart nobody remembers that a lane waits."""
-    return reworded("parked_lanes", "SELECT DISTINCT handler, lane FROM unsettled WHERE service = $1 AND false")
+    return reworded(
+        "parked_lanes", "SELECT DISTINCT handler, lane, slot FROM unsettled WHERE service = $1 AND $2 IS NULL"
+    )
 
 
 def newest_becomes_the_head():
@@ -265,8 +267,8 @@ def lane_released_before_commit():
 def position_past_unfinished_work():
     """The position is the last message that finished, whatever is still running before it."""
 
-    def after(self: Window, finished: Sequence[int]) -> tuple[int, list[int]]:
-        return max([self.done, *finished]), []
+    def after(self: Window, finished: Sequence[int]) -> tuple[Any, list[int]]:
+        return (max([*self.done, *finished]),), []
 
     return swapped((Window, "after", after))
 

@@ -14,11 +14,11 @@ async def pages(tmp_path, count, size):
     store = SqliteStore(str(tmp_path / "db"), Seams())
     await store.migrate()
     await store.write(lambda sql: sql.many(INSERT, [("talk", str(n), "said", "x" * size) for n in range(count)]))
-    source, sizes, after = JournalSource(store, Hint()), [], 0
-    while after < count:
-        page = await source.fetch(0, after, ["talk"], 500)
+    source, sizes, after = JournalSource(store, Hint()), [], (0,)
+    while after[0] < count:
+        page = (await source.fetch({0: after}, ["talk"], 500))[0]
         sizes.append(len(page.messages))
-        after = page.scanned
+        after = page.end
     await store.close()
     return sizes
 

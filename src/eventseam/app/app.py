@@ -82,7 +82,10 @@ class App:
             stack.callback(self._forget)
             raised: BaseException | None = None
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(each) for each in (room.committer.run(), self._sweep(room))]
+                tasks = [
+                    group.create_task(each)
+                    for each in (room.committer.run(), self._sweep(room), room.store.hear(room.hint.give))
+                ]
                 engines = [group.create_task(engine.run()) for engine in room.engines.values()]
                 try:
                     yield self
@@ -147,7 +150,7 @@ class App:
             await room.limits.demand((each.channel for each in record.messages), patiently=False)
             rows = rows_for(record.messages, Origin(service.name), self.seams, timestamp(self.seams.clock.now()))
             await append(sql, rows)
-        room.hint.give()
+        room.wake()
 
     async def wait_idle(self, timeout_seconds: float = 30.0) -> None:
         """Return when everything published so far is handled, or dead or waiting behind something dead.
@@ -172,7 +175,7 @@ class App:
         await room.limits.demand(each.channel for each in made)
         rows = rows_for(made, Origin(service.name), self.seams, timestamp(self.seams.clock.now()))
         await room.store.write(lambda sql: append(sql, rows))
-        room.hint.give()
+        room.wake()
         return [str(row[5]) for row in rows]
 
     def _bench(self, service: Service[D]) -> Bench[D]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eventseam.app.handlers import Bench
-from eventseam.app.stores import open_store
+from eventseam.app.stores import open_source, open_store
 from eventseam.app.wiring import check_deps, foreign_channels
 from eventseam.delivery.circuit import Circuit
 from eventseam.delivery.committer import Committer, Surroundings
@@ -19,7 +19,7 @@ from eventseam.delivery.policy import Retry
 from eventseam.delivery.unsettled import count_unsettled
 from eventseam.journal.limits import Limits
 from eventseam.journal.look import lag
-from eventseam.journal.source import Hint, JournalSource
+from eventseam.journal.source import Hint
 from eventseam.ports.probe import Orphaned
 from eventseam.ports.sql import Sql, Store
 
@@ -40,6 +40,7 @@ class EngineRoom:
     store: Store
     committer: Committer
     hint: Hint
+    wake: Callable[[], None]
     limits: Limits
     engines: Mapping[str, Engine]
     benches: Mapping[str, Bench[Any]]
@@ -48,23 +49,23 @@ class EngineRoom:
     async def is_idle(self) -> bool:
         """Whether every service has finished everything, and nothing is to be tried again.
 
-        Of a service that another process owns, the database tells: a position is saved when what it passes is done.
+        The database tells: a position is saved when what it passes is done. Ours are saved here if need be.
         """
 
-        async def look(sql: Sql) -> tuple[int, int, set[str]]:
-            head: int = (await sql.rows("head"))[0][0]
-            rows = await sql.rows("all_positions")
-            busy = {str(reader) for reader, _, done, owner, _ in rows if done < head or owner is None}
-            return head, (await sql.rows("retrying_rows"))[0][0], busy
+        async def look(sql: Sql) -> tuple[int, set[str]]:
+            behind = {str(row[0]) for row in await sql.rows("unfinished", sorted(self.engines))}
+            return (await sql.rows("retrying_rows"))[0][0], behind
 
-        head, retrying, busy = await self.store.read(look)
-        return (
-            not retrying
-            and self.committer.is_idle
-            and all(
-                each.is_idle(head) if _owns(each) else service not in busy for service, each in self.engines.items()
-            )
-        )
+        retrying, behind = await self.store.read(look)
+        if (
+            retrying
+            or not self.committer.is_idle
+            or any(_owns(e) and not e.is_resting() for e in self.engines.values())
+        ):
+            return False
+        for service in behind:
+            await self.engines[service].save()
+        return not behind
 
     async def missing(self, now: datetime) -> list[str]:
         """What `is_idle` waits for, in words."""
@@ -103,20 +104,20 @@ async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExit
     await store.migrate([service.tables for service in services if service.tables])
     await store.write(lambda sql: _register(sql, app, store.slots))
     hint = Hint()
-    around = Surroundings(store, app.seams, app.probe, hint.give, app.settings.batch_max)
+    around = Surroundings(store, app.seams, app.probe, hint.tell(store.announce), app.settings.batch_max)
     committer = Committer(around)
     limits = Limits(store, app.seams.clock, _limits(app), lambda channel: _readers(app, channel))
     benches: dict[str, Bench[Any]] = {}
     engines: dict[str, Engine] = {}
     handlers: dict[str, frozenset[str]] = {}
-    room = EngineRoom(store, committer, hint, limits, engines, benches, handlers)
+    room = EngineRoom(store, committer, hint, around.wake, limits, engines, benches, handlers)
     known = frozenset(known.wire for known in app.registry.types)
     for service in services:
         deps = await stack.enter_async_context(service.deps_factory()) if service.deps_factory else None
         check_deps(service, deps)
-        bench = Bench(service, app.seams, deps, foreign_channels(app.services, service))
+        bench = Bench(service, app.seams, deps, foreign_channels(app.services, service), store.dialect)
         staff = Staff((*bench.handlers(app.registry), unrouted(service.name, app)), known)
-        engine = Engine(staff, JournalSource(store, hint), committer, around, _options(app, service))
+        engine = Engine(staff, open_source(store, hint), committer, around, _options(app, service))
         if _limits(app):
             engine.throttle(room.throttle)
         benches[service.name], engines[service.name] = bench, engine
@@ -143,8 +144,7 @@ def _owns(engine: Engine) -> bool:
 async def _register(sql: Sql, app: App, slots: int) -> None:
     """Give every service of the app a position, running or not: what it has not seen must not be trimmed."""
     for service in app.services:
-        for slot in range(slots):
-            await sql.changed("new_position", service.name, slot)
+        await sql.many("new_position", [(service.name, slot) for slot in range(slots)])
 
 
 def unrouted(service: str, app: App) -> Handler:

@@ -6,11 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 from eventseam.app.settings import Settings, redact
-from eventseam.errors import SettingsError
+from eventseam.errors import MissingExtraError, SettingsError
+from eventseam.journal.source import Hint, JournalSource
 
 if TYPE_CHECKING:
     from eventseam.clock import Seams
     from eventseam.ports.sql import Store
+    from eventseam.ports.transport import LogSource
 
 _PATH = re.compile(r"[\w./ -]+")
 """What is a file's name and cannot hold a password: no scheme, no `user:password@`."""
@@ -23,7 +25,30 @@ def open_store(settings: Settings, seams: Seams) -> Store:
         from eventseam.storage.sqlite import SqliteOptions, SqliteStore, path_of
 
         return SqliteStore(path_of(url), seams, SqliteOptions(durability=settings.durability))
+    if url.startswith(("postgresql:", "postgres:")):
+        return _postgres(settings, seams)
     if _PATH.fullmatch(url):
         raise SettingsError(f"'{url}' is a path, not the URL of a database. Write sqlite:///{url}")
     scheme = redact(url).partition(":")[0] or "?"
-    raise SettingsError(f"no driver for a {scheme!r} database. Write EVENTSEAM_DATABASE=sqlite:///shop.db")
+    raise SettingsError(
+        f"no driver for a {scheme!r} database. Write EVENTSEAM_DATABASE=sqlite:///shop.db, or postgresql://…"
+    )
+
+
+def open_source(store: Store, hint: Hint) -> LogSource:
+    """The journal of a store as a source: by id where ids rise in commit order, else by snapshots."""
+    if store.dialect == "sqlite":
+        return JournalSource(store, hint)
+    from eventseam.journal.snapshot import SnapshotSource
+
+    return SnapshotSource(store, hint)
+
+
+def _postgres(settings: Settings, seams: Seams) -> Store:
+    try:
+        from eventseam.storage.postgres import PostgresOptions, PostgresStore
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"PostgreSQL needs the package {error.name!r}. Install it with: pip install 'eventseam[postgresql]'"
+        ) from error
+    return PostgresStore(settings.database_url, seams, PostgresOptions(durability=settings.durability))

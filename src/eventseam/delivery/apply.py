@@ -16,6 +16,7 @@ from eventseam.delivery.merge import merged
 from eventseam.delivery.unsettled import park, postpone, settle
 from eventseam.errors import Fenced
 from eventseam.journal.append import append, origin_of, rows_for, timestamp
+from eventseam.ports.transport import Cursor
 
 if TYPE_CHECKING:
     from eventseam.clock import Seams
@@ -26,21 +27,32 @@ if TYPE_CHECKING:
 class Fence(NamedTuple):
     """A position that moves in the apply, if its row still has revision `rev`."""
 
-    done: int
-    beyond: Sequence[int]
     reader: str
     slot: int
     rev: int
+    beyond: Sequence[int]
+    done: Cursor
 
 
-async def pass_fences(sql: Sql, fences: Iterable[Fence], seams: Seams) -> None:
-    """Move every position. Raises Fenced, naming the reader, when another owner has taken over."""
+async def pass_fences(sql: Sql, fences: Sequence[Fence], seams: Seams, *, alone: bool = True) -> None:
+    """Move every position, all in one statement. Raises Fenced, naming the reader, when another owner has taken over.
+
+    `alone` lets no other apply of these services run meanwhile, wherever it runs: two that touch the same rows in
+    different orders would wait for each other.
+    """
     seams.at("pre-position")
-    for fence in fences:
-        beyond = msgspec.json.encode(fence.beyond).decode()
-        if await sql.changed("fence", fence.done, beyond, fence.reader, fence.slot, fence.rev) != 1:
-            raise Fenced(fence.reader)
+    if fences:
+        moves = msgspec.json.encode([(*fence[:4], *fence.done) for fence in fences]).decode()
+        if await sql.changed("fence", moves, alone) != len(fences):
+            raise Fenced(await _fenced_reader(sql, fences))
     seams.at("post-position")
+
+
+async def _fenced_reader(sql: Sql, fences: Sequence[Fence]) -> str:
+    """Whose fence did not hold: the others' revisions have moved, in this transaction that will be rolled back."""
+    readers = sorted({fence.reader for fence in fences})
+    now = {(row[0], row[1]): row[2] for row in await sql.rows("revisions", readers)}
+    return next((each.reader for each in fences if now.get((each.reader, each.slot)) != each.rev + 1), readers[0])
 
 
 async def apply(sql: Sql, leaders: Sequence[Item], fences: Sequence[Fence], seams: Seams) -> int:
@@ -89,7 +101,7 @@ async def claim_inbox(sql: Sql, leaders: Sequence[Item], at: str) -> None:
                 groups.setdefault(id(item.handler), []).append(item)
     for items in groups.values():
         handler = items[0].handler
-        ids = msgspec.json.encode([item.received.envelope.id for item in items]).decode()
+        ids = [item.received.envelope.id for item in items]
         rows = await sql.rows("claim_inbox", ids, handler.service, handler.name, at)
         if len(rows) != len(items):
             _mark_duplicates(items, {row[0] for row in rows})

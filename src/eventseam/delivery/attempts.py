@@ -139,7 +139,9 @@ class Attempts:
     # --- workers --------------------------------------------------------------------------------------------------
 
     def _count(self, handler: Handler) -> int:
-        if handler.mode != "record":
+        if handler.mode == "tx":
+            return self._around.store.transactions_max
+        if handler.mode == "batch":
             return 1
         return self._options.workers if handler.run is not None else self._options.threads_max
 
@@ -373,7 +375,7 @@ class Attempts:
 
     async def _before_handler(self, sql: Sql, item: Item, fences: Sequence[Fence]) -> bool:
         now = self._around.seams.clock.now()
-        await pass_fences(sql, fences, self._around.seams)
+        await pass_fences(sql, fences, self._around.seams, alone=False)
         await claim_inbox(sql, (item,), timestamp(now))
         await settle_rows(sql, (item,), now.timestamp())
         return item.result == "applied"

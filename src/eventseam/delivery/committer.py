@@ -1,14 +1,16 @@
 """The committer: applies whatever is ready, in one transaction of at most `batch_max` records; no window timer.
 
-One per database. An error of a recorded write is isolated by applying halves again: no handler is called twice. Trouble
-of the database itself is waited out with everything kept. A lost fence drops what its owner had, and nothing else.
+One per database and process. An error of a recorded write is isolated by applying halves again: no handler is called
+twice. Trouble of the database itself is waited out with everything kept. A lost fence drops what its owner had, and
+nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from eventseam.clock import Seams
@@ -43,7 +45,6 @@ class Committer:
         self._around = around
         self._queue: deque[Item] = deque()
         self._work = asyncio.Event()
-        self._gate = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -60,8 +61,10 @@ class Committer:
             await self._work.wait()
             batch = self._take()
             if batch:
-                async with self._gate:
+                async with held(_slots(batch)):
                     await self._apply(batch)
+            else:  # what is left belongs to slots in which a transaction runs; its end wakes us
+                self._work.clear()
             if not self._queue:
                 self._work.clear()
                 self._idle.set()
@@ -76,41 +79,51 @@ class Committer:
         await self._idle.wait()
 
     async def exclusively(self, item: Item, body: Callable[[Sequence[Fence]], Awaitable[int]]) -> None:
-        """Run `body` (an apply of its own, for `item` alone) between two batches, then report the item.
+        """Run `body` (an apply of its own, for `item` alone) while nothing else of its slot is applied, then report it.
 
         `body` returns how many messages it published. Nothing happens if the item's owner is no more.
         """
-        async with self._gate:
-            if item.shift is not None and not item.shift.on:
-                return
-            positions = _positions((item,))
-            began = self._around.seams.clock.monotonic()
-            published = await body(_fences(positions))
-            self._finish((item,), positions, published, began)
+        try:
+            async with held(_slots((item,))):
+                if item.shift is not None and not item.shift.on:
+                    return
+                positions = _positions((item,))
+                began = self._around.seams.clock.monotonic()
+                published = await body(_fences(positions))
+                self._finish((item,), positions, published, began)
+        finally:
+            if self._queue:
+                self._work.set()
 
     async def save(self, shift: Shift) -> None:
         """Write positions that moved without an apply (past messages that nobody here handles)."""
-        async with self._gate:
-            moved: Positions = {
-                (shift, number): [] for number, slot in shift.slots.items() if slot.saved != slot.window.done
-            }
+        behind = {(shift, number): slot for number, slot in shift.slots.items() if slot.saved != slot.window.done}
+        async with held(behind.values()):
+            moved: Positions = {place: [] for place, slot in behind.items() if slot.saved != slot.window.done}
             if moved and shift.on:
+                fences, seams = _fences(moved), self._around.seams
                 try:
-                    await self._around.store.write(lambda sql: pass_fences(sql, _fences(moved), self._around.seams))
+                    await self._around.store.write(lambda sql: pass_fences(sql, fences, seams, alone=False))
                 except (Fenced, OutcomeUnknown):
                     shift.end()
                 else:
                     self._committed((), moved)
+        if self._queue:
+            self._work.set()
 
     def _take(self) -> list[Item]:
-        """Up to `batch_max` items; those of an owner that is no more are dropped."""
+        """Up to `batch_max` items; those of an owner that is no more are dropped, those of a busy slot wait."""
         queue, left = self._queue, self._around.batch_max
         batch: list[Item] = []
+        waiting: list[Item] = []
         while queue and left > 0:
             item = queue.popleft()
             left -= 1 + len(item.others)
-            if item.shift is None or item.shift.on:
+            if item.shift is None:
                 batch.append(item)
+            elif item.shift.on:
+                (waiting if _is_busy(item) else batch).append(item)
+        queue.extendleft(reversed(waiting))
         return batch
 
     async def _apply(self, batch: Sequence[Item]) -> None:
@@ -214,7 +227,42 @@ def _fences(positions: Positions) -> list[Fence]:
 
 def _fence(shift: Shift, number: int, slot: Slot, finished: list[int]) -> Fence:
     done, beyond = slot.window.after(finished)
-    return Fence(done, beyond, shift.reader, number, slot.rev)
+    return Fence(shift.reader, number, slot.rev, beyond, done)
+
+
+def _is_busy(item: Item) -> bool:
+    """Whether a transaction runs in a slot of an item, or of the batch that it leads."""
+    slots = item.shift.slots  # type: ignore[union-attr]
+    if item.others:
+        return any(slots[each.slot].gate.locked() for each in (item, *item.others))
+    return slots[item.slot].gate.locked()
+
+
+def _slots(batch: Iterable[Item]) -> list[Slot]:
+    """The slots that a batch touches, each once, always in the same order."""
+    found: dict[tuple[str, int], Slot] = {}
+    last: tuple[Shift | None, int] = (None, -1)
+    for leader in batch:
+        for item in (leader, *leader.others) if leader.others else (leader,):
+            shift = item.shift
+            if shift is not None and (shift is not last[0] or item.slot != last[1]):
+                last = (shift, item.slot)
+                found[shift.reader, item.slot] = shift.slots[item.slot]
+    return [found[place] for place in sorted(found)]
+
+
+@asynccontextmanager
+async def held(slots: Iterable[Slot]) -> AsyncGenerator[None]:
+    """Let nothing else be applied in these slots."""
+    taken: list[Slot] = []
+    try:
+        for slot in slots:
+            await slot.gate.acquire()
+            taken.append(slot)
+        yield
+    finally:
+        for slot in taken:
+            slot.gate.release()
 
 
 def _drop(batch: Iterable[Item], reader: str | None = None) -> None:

@@ -7,7 +7,7 @@ everything in memory, since the truth is in the database.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from eventseam.delivery.attempts import Attempts
@@ -18,14 +18,14 @@ from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.ownership import Ownership
 from eventseam.delivery.tasks import crew
 from eventseam.delivery.unsettled import retried
-from eventseam.errors import EventseamError, LaneParked, Refused, StorageUnavailable
+from eventseam.errors import CursorLost, EventseamError, LaneParked, Refused, StorageUnavailable
 from eventseam.ports.probe import IntakeChanged
 
 if TYPE_CHECKING:
     from eventseam.delivery.committer import Committer, Surroundings
     from eventseam.delivery.shift import Shift
     from eventseam.ports.sql import Row, Sql
-    from eventseam.ports.transport import LogSource, Received
+    from eventseam.ports.transport import Cursor, LogSource, Page, Received
 
 _LEAVE_SECONDS = 1.0
 _POLL_FIRST_SECONDS = 0.005
@@ -58,7 +58,7 @@ class Engine:
         self._options = options
         self._known = known
         self._lanes = Lanes(list(self._handlers))
-        self._ownership = Ownership(self.service, source.slots, around, options.lease_seconds)
+        self._ownership = Ownership(self.service, source, around, options.lease_seconds)
         self._attempts = Attempts(handlers, self._lanes, committer, around, options)
         self._room = asyncio.Event()
         self._due = asyncio.Event()
@@ -122,14 +122,12 @@ class Engine:
             return lane in self.shift.parked
         return bool(await self._around.store.read(lambda sql: sql.rows("lane_rows", self.service, *lane)))
 
-    def is_idle(self, head: int) -> bool:
-        """Whether everything up to position `head` is finished, and nothing is due for another try."""
+    def is_resting(self) -> bool:
+        """Whether it owns something and nothing of that is under way, as far as it has read."""
         shift = self.shift
         if shift is None or not shift.on:
             return False
-        return not shift.claimed and all(
-            slot.window.done >= head and not len(slot.window) for slot in shift.slots.values()
-        )
+        return not shift.claimed and not any(len(slot.window) for slot in shift.slots.values())
 
     # --- ownership and intake -------------------------------------------------------------------------------------
 
@@ -144,36 +142,57 @@ class Engine:
             self._ownership.lost()
 
     async def _read(self, shift: Shift) -> None:
-        """Read all slots of a shift until it ends; without any channel too: its position must not hold up the trim."""
+        """Read a shift until it ends; without any channel too: its position must not hold up the trim."""
         async with asyncio.TaskGroup() as group:
-            readers = [group.create_task(self._read_slot(shift, number)) for number in shift.slots]
+            reader = group.create_task(self._read_slots(shift))
             await self._ownership.keep(shift)
-            for reader in readers:
-                reader.cancel()
+            reader.cancel()
 
-    async def _read_slot(self, shift: Shift, number: int) -> None:
-        window, pause = shift.slots[number].window, _POLL_FIRST_SECONDS
+    async def _read_slots(self, shift: Shift) -> None:
+        pause = _POLL_FIRST_SECONDS
         while shift.on:
-            room = min(self._options.page_max, self._options.in_flight_max - window.unfinished)
-            if self._stopping or room <= 0 or not self._has_room(shift):
+            room = min(self._options.page_max, self._options.in_flight_max - shift.in_flight)
+            at = self._intake(shift) if room > 0 else {}
+            if not at:
                 await self._wait_for_room()
                 continue
             try:
-                page = await self._source.fetch(number, window.scanned, self._channels, room)
+                pages = await self._source.fetch(at, self._channels, room)
+            except CursorLost:
+                shift.end()
+                return
             except StorageUnavailable:
                 await self._around.seams.clock.sleep(_POLL_MAX_SECONDS)
                 continue
-            for received in page.messages:
-                self._admit(shift, number, received)
-            window.scanned = max(window.scanned, page.scanned)
-            if not len(window):
-                window.done = window.scanned
-            if page.messages:
+            if self._take_in(shift, at, pages):
                 pause = _POLL_FIRST_SECONDS
                 await asyncio.sleep(0)
             else:
                 await self._source.wait(pause)
                 pause = min(pause * 1.5, _POLL_MAX_SECONDS)
+
+    def _intake(self, shift: Shift) -> dict[int, Cursor]:
+        """The slots that may be read on, and from where."""
+        if self._stopping or not self._has_room(shift):
+            return {}
+        most = self._options.beyond_max
+        windows = {number: shift.slots[number].window for number in shift.staying}
+        return {number: window.scanned for number, window in windows.items() if len(window) < most}
+
+    def _take_in(self, shift: Shift, at: Mapping[int, Cursor], pages: Iterable[Page]) -> bool:
+        """Admit what was read; whether there may be more at once. A slot that has changed hands meanwhile is left."""
+        is_more = False
+        for page in pages:
+            slot = shift.slots.get(page.slot)
+            if slot is None or slot.window.scanned != at[page.slot]:
+                continue
+            window = slot.window
+            window.read(page)
+            for received in page.messages:
+                self._admit(shift, page.slot, received)
+            window.passed(page)
+            is_more = is_more or bool(page.messages) or not page.is_whole
+        return is_more
 
     def _has_room(self, shift: Shift) -> bool:
         """Whether the bounds on parked lanes, and on what may finish before a slow message, let more in.
@@ -221,7 +240,7 @@ class Engine:
 
     def _let_wait(self, shift: Shift, item: Item) -> None:
         item.outcome = Parked("waiting", 0, self._around.seams.clock.now().timestamp())
-        shift.parked[item.lane] += 1
+        shift.park(item.lane, item.slot, 1)
         self._committer.offer(item)
 
     # --- what attempts report -------------------------------------------------------------------------------------
@@ -233,7 +252,7 @@ class Engine:
         if shift is None or shift is not self.shift or not shift.on:
             return
         if item.row is None:
-            shift.parked[item.lane] = shift.parked.get(item.lane, 0) + 1
+            shift.park(item.lane, item.slot, 1)
         self._committer.offer(item)
         if item.row is None:
             for waiting in self._lanes.drain(item.lane):
@@ -269,11 +288,11 @@ class Engine:
         shift.claimed.pop(item.row or 0, None)
         if type(item.outcome) is Parked:
             for handler in item.outcome.to:
-                shift.parked.setdefault((handler, item.lane[1]), 0)
+                shift.park((handler, item.lane[1]), item.slot)
         if item.result == "gone":
             shift.recheck.add(item.lane)
         elif item.lane_is_free and not shift.parked.get(item.lane):
-            shift.parked.pop(item.lane, None)
+            shift.free(item.lane)
         self._due.set()
 
     def handlers_of(self, wire: str) -> tuple[str, ...]:
@@ -289,14 +308,15 @@ class Engine:
     async def _tend(self) -> None:
         """Bring back heads whose time has come; save a position that moved without an apply."""
         clock = self._around.seams.clock
-        saved_at = clock.monotonic()
+        saved_at, saved_head = clock.monotonic(), -1
         while True:
             pause = _TEND_MAX_SECONDS
             try:
                 if self.shift is not None and self.shift.on and not self._stopping:
                     pause = await self._bring_back(self.shift)
-                    if clock.monotonic() - saved_at > self._options.save_position_seconds:
-                        saved_at = clock.monotonic()
+                    head = self._source.head
+                    if head != saved_head and clock.monotonic() - saved_at > self._options.save_position_seconds:
+                        saved_at, saved_head = clock.monotonic(), head
                         await self._committer.save(self.shift)
             except StorageUnavailable:
                 pause = _TEND_MAX_SECONDS
@@ -321,7 +341,8 @@ class Engine:
         handler = self._handlers.get(name)
         if handler is None:  # rows of a handler that this code does not have: they wait for a version that has it
             return _TEND_MAX_SECONDS
-        busy = {row for row, owner in shift.claimed.items() if owner == name}
+        busy = {row for row, (owner, _) in shift.claimed.items() if owner == name}
+        slots = sorted(shift.staying)
         limit = self._attempts.admits(name, self._options.due_max - len(busy))
         if limit <= 0:
             return self._attempts.probe_in(name)
@@ -329,23 +350,24 @@ class Engine:
         jumped = now + handler.retry.seconds_max
 
         async def due(sql: Sql) -> tuple[Sequence[Row], float | None]:
-            rows = await sql.rows("due", self.service, name, now, jumped, limit + len(busy))
-            return rows, (await sql.rows("next_due", self.service, name, now))[0][0]
+            rows = await sql.rows("due", self.service, name, now, jumped, limit + len(busy), slots)
+            return rows, (await sql.rows("next_due", self.service, name, now, slots))[0][0]
 
         self._around.seams.at("pre-timer")
         rows, following = await self._around.store.read(due)
         for row in [row for row in rows if row[0] not in busy][:limit]:  # busy ones may be stale: changed meanwhile
-            self._retry(shift, handler, row)
+            if row[-1] in shift.slots and row[-1] not in shift.leaving:  # it may have changed hands meanwhile
+                self._retry(shift, handler, row)
         self._around.seams.at("post-timer")
         return _TEND_MAX_SECONDS if following is None else min(_TEND_MAX_SECONDS, following - now)
 
     def _retry(self, shift: Shift, handler: Handler, row: Row) -> None:
-        shift.claimed[row[0]] = handler.name
-        row_id, attempts, since, position, envelope, body = row
+        row_id, attempts, since, position, envelope, body, slot = row
+        shift.claimed[row_id] = (handler.name, slot)
         received = retried(position, envelope, body)
-        item = Item(self, handler, received, shift, (handler.name, received.envelope.key), min(shift.slots))
+        item = Item(self, handler, received, shift, (handler.name, received.envelope.key), slot)
         item.row, item.attempts, item.since = row_id, attempts, since
-        shift.parked.setdefault(item.lane, 0)
+        shift.park(item.lane, slot)
         self._attempts.prepare(item)
         self._lanes.ready[handler.name].put(item)
 
@@ -360,7 +382,7 @@ class Engine:
         if shift.commits != commits:  # what was read may be out of date
             shift.recheck.add(lane)
         elif not found and not shift.parked.get(lane):
-            shift.parked.pop(lane, None)
+            shift.free(lane)
 
     async def _leave(self) -> None:
         """Forget what runs and release ownership, so that the next owner need not wait for the lease to end."""

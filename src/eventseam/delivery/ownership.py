@@ -1,7 +1,8 @@
 """Who owns a reader's slots: leases in the database, a fence in every apply.
 
 A lease alone lets a paused owner write twice; the fence (`rev`) is what makes ownership safe, the lease only makes it
-quick. An owner on this machine whose process is gone is replaced at once, without waiting for its lease.
+quick. The owners share the slots evenly: who has more than its share finishes what runs there and gives them back. An
+owner on this machine whose process is gone is replaced at once, without waiting for its lease.
 """
 
 from __future__ import annotations
@@ -9,44 +10,66 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
 from eventseam.delivery.shift import Shift, Slot
 from eventseam.delivery.window import Window
-from eventseam.errors import StorageUnavailable
+from eventseam.errors import StorageError, StorageUnavailable
 from eventseam.ports.probe import OwnershipChanged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from eventseam.delivery.committer import Surroundings
-    from eventseam.ports.sql import Sql
+    from eventseam.ports.sql import Row, Sql
+    from eventseam.ports.transport import LogSource
 
 _LOOK_AGAIN_SECONDS = 0.25
+_LEFT_EVERY_SECONDS = 0.02
+
+
+class Turn(NamedTuple):
+    """What one look at the leases found: the slots that are ours, those that became ours with their lanes that have
+    unsettled rows, how many we have too many, and who else owns something.
+    """
+
+    mine: frozenset[int]
+    claimed: dict[int, Slot]
+    parked: Sequence[tuple[str, str, int]]
+    surplus: int
+    other: str
 
 
 class Ownership:
     """One reader's claim on the slots of its source."""
 
-    def __init__(self, reader: str, slots: int, around: Surroundings, lease_seconds: float) -> None:
+    def __init__(self, reader: str, source: LogSource, around: Surroundings, lease_seconds: float) -> None:
         """Claim nothing yet. `lease_seconds` is how long a silent owner is respected."""
         self._reader = reader
-        self._slots = slots
+        self._source = source
         self._around = around
         self._lease = lease_seconds
         self._me = f"{socket.gethostname()}:{os.getpid()}:{around.seams.ids.new()[-12:]}"
-        self._told: tuple[str, str] | None = None
+        self._told: tuple[str, str, tuple[int, ...]] | None = None
 
     async def take(self) -> Shift:
-        """Wait until slots are free, take them, and load what is true: positions and parked lanes."""
+        """Wait until slots are free, take our share of them, and load what is true: positions and parked lanes."""
         while True:
             try:
-                shift = await self._around.store.write(self._try_to_take)
+                await self._source.prepare()
+                turn = await self._around.store.write(lambda sql: self._turn(sql, is_new=True))
             except StorageUnavailable:
-                shift = None
-            if shift is not None:
-                self._tell("owned", self._me)
+                turn = None
+            if turn is not None and turn.claimed:
+                shift = Shift(self._reader, {})
+                shift.join(turn.claimed, turn.parked)
+                self._tell("owned", self._me, shift.slots)
                 return shift
+            if turn is not None:
+                self._tell("waiting", turn.other)
             await self._around.seams.clock.sleep(_LOOK_AGAIN_SECONDS)
 
     async def keep(self, shift: Shift) -> None:
@@ -54,18 +77,20 @@ class Ownership:
         clock = self._around.seams.clock
         renewed = clock.monotonic()
         while shift.on:
+            if shift.leaving:
+                await self._give_back(shift)
             try:
                 async with asyncio.timeout(self._lease / 3):
                     await shift.ended.wait()
             except TimeoutError:
                 try:
-                    kept = await self._around.store.write(self._renew)
+                    turn = await self._around.store.write(lambda sql: self._turn(sql, is_new=False))
                 except StorageUnavailable:
-                    kept = clock.monotonic() - renewed < self._lease
+                    if clock.monotonic() - renewed >= self._lease:
+                        shift.end()
                 else:
                     renewed = clock.monotonic()
-                if not kept:
-                    shift.end()
+                    self._go_on(shift, turn)
 
     def lost(self) -> None:
         """Tell that the shift is over."""
@@ -73,47 +98,94 @@ class Ownership:
 
     async def release(self) -> None:
         """Give up every slot, so that the next owner need not wait."""
+
+        async def release(sql: Sql) -> None:
+            await sql.changed("release_position", self._reader, self._me)
+            await sql.changed("leave", self._reader, self._me)
+
         try:
-            await self._around.store.write(self._release)
+            await self._around.store.write(release)
         except StorageUnavailable:
             return
         self._tell("released", self._me)
 
-    async def _try_to_take(self, sql: Sql) -> Shift | None:
+    def _go_on(self, shift: Shift, turn: Turn) -> None:
+        """Take note of what a look at the leases found."""
+        if not turn.mine.issuperset(shift.slots):
+            shift.end()
+            return
+        if turn.claimed:
+            shift.join(turn.claimed, turn.parked)
+            self._tell("owned", self._me, shift.slots)
+        if turn.surplus > 0:
+            shift.leaving = set(sorted(shift.slots)[-turn.surplus :])
+
+    async def _give_back(self, shift: Shift) -> None:
+        """Finish what runs in the slots that are too many, for a third of the lease at most, and give them back."""
+        clock = self._around.seams.clock
+        ends = clock.monotonic() + self._lease / 3
+        while shift.on and not shift.has_left():
+            if clock.monotonic() > ends:  # what still runs there is dropped and runs again where the slot goes
+                shift.end()
+            await clock.sleep(_LEFT_EVERY_SECONDS)
+        if not shift.on:
+            return
+        try:
+            await self._around.store.write(
+                lambda sql: sql.changed("give_back", self._reader, self._me, sorted(shift.leaving))
+            )
+        except StorageUnavailable:
+            shift.end()
+        else:
+            shift.drop_leaving()
+            self._tell("owned", self._me, shift.slots)
+
+    async def _turn(self, sql: Sql, *, is_new: bool) -> Turn:
+        """Renew what we have and claim what is free, up to our share. What an old shift of ours had is claimed anew."""
         now = self._around.seams.clock.now().timestamp()
-        slots: dict[int, Slot] = {}
-        for number in range(self._slots):
-            await sql.changed("new_position", self._reader, number)
-            done, beyond, rev, owner, lease_until = (await sql.rows("load_position", self._reader, number))[0]
-            if owner != self._me and not _is_free(owner, lease_until, now, self._lease):
-                self._tell("waiting", owner)
-                continue
-            if await sql.changed("take_position", self._me, now + self._lease, self._reader, number, rev):
-                slots[number] = Slot(Window(done, msgspec.json.decode(beyond, type=list[int])), rev + 1)
-        if not slots:
-            return None
-        shift = Shift(self._reader, slots)
-        shift.parked.update({(row[0], row[1]): 0 for row in await sql.rows("parked_lanes", self._reader)})
-        return shift
+        ours = (self._reader, self._me, self._lease, now)
+        await sql.changed("join", *ours)
+        await sql.changed("renew", *ours)
+        held = [(row[0], row[1]) for row in await sql.rows("held", self._reader)]
+        members = [str(row[0]) for row in await sql.rows("members", self._reader, now)]
+        gone = sorted({owner for owner in (*members, *(owner for _, owner in held)) if owner and _is_gone(owner)})
+        for owner in gone:
+            await sql.changed("leave", self._reader, owner)
+        share = -(-len(held) // max(1, len(members) - len(set(gone).intersection(members))))
+        mine = frozenset(slot for slot, owner in held if owner == self._me and not is_new)
+        free = [*gone, self._me] if is_new else gone
+        claimed: dict[int, Slot] = {}
+        if len(mine) < share:
+            claimed = _slots(await sql.rows("claim", *ours, share - len(mine), free), self._reader)
+        parked = await sql.rows("parked_lanes", self._reader, sorted(claimed)) if claimed else ()
+        other = next((owner for _, owner in held if owner and owner != self._me), "")
+        return Turn(mine, claimed, [(row[0], row[1], row[2]) for row in parked], len(mine) - share, other)
 
-    async def _renew(self, sql: Sql) -> bool:
-        until = self._around.seams.clock.now().timestamp() + self._lease
-        return bool(await sql.changed("renew_lease", until, self._reader, self._me))
-
-    async def _release(self, sql: Sql) -> None:
-        await sql.changed("release_position", self._reader, self._me)
-
-    def _tell(self, state: Literal["owned", "waiting", "lost", "released"], owner: str) -> None:
+    def _tell(
+        self, state: Literal["owned", "waiting", "lost", "released"], owner: str, slots: Iterable[int] = ()
+    ) -> None:
         """Report a change once."""
-        if self._told != (state, owner) and self._around.probe is not None:
-            self._around.probe.observe(OwnershipChanged(self._reader, 0, state, owner))
-        self._told = (state, owner)
+        told = (state, owner, tuple(sorted(slots)))
+        if self._told != told and self._around.probe is not None:
+            self._around.probe.observe(OwnershipChanged(self._reader, told[2], state, owner))
+        self._told = told
 
 
-def _is_free(owner: str | None, lease_until: float, now: float, lease_seconds: float) -> bool:
-    """Whether a slot may be taken. A lease further away than one can be was written by a clock that jumped."""
-    if owner is None or lease_until <= now or lease_until > now + 2 * lease_seconds:
-        return True
+def _slots(rows: Iterable[Row], reader: str) -> dict[int, Slot]:
+    """Claimed slots as they were stored. Raises StorageError where messages were dropped unread."""
+    slots: dict[int, Slot] = {}
+    for slot, rev, beyond, gap, *cursor in rows:
+        if gap is not None:
+            raise StorageError(
+                f"{reader} (slot {slot}) has not read all of what was dropped from the journal at {gap}. Repair what "
+                "depends on it, then accept the gap: eventseam journal accept-gap"
+            )
+        slots[slot] = Slot(Window(tuple(cursor), msgspec.json.decode(beyond, type=list[int])), rev)
+    return slots
+
+
+def _is_gone(owner: str) -> bool:
+    """Whether an owner is a process of this machine that has ended."""
     host, pid, _ = owner.rsplit(":", 2)
     return host == socket.gethostname() and not _is_alive(int(pid))
 

@@ -130,6 +130,7 @@ async def park(sql: Sql, item: Item, parked: Parked, now: float) -> bool:
         item.received.position,
         msgspec.json.encode(item.received.envelope).decode(),
         raw(item.received.body),
+        item.slot,
     )
     return bool(added)
 
@@ -174,5 +175,5 @@ def _unsettled(row: Row) -> Unsettled:
     return Unsettled(**fields)
 
 
-def _ids(ids: tuple[int, ...] | None) -> str | None:
-    return None if ids is None else msgspec.json.encode(ids).decode()
+def _ids(ids: tuple[int, ...] | None) -> list[int] | None:
+    return None if ids is None else list(ids)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from eventseam.errors import Overloaded
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ _LOOK_AGAIN_SECONDS = 0.02
 
 async def pending(sql: Sql, channel: str, readers: Iterable[str], bound: int) -> int:
     """Rows of `channel` that the slowest of `readers` has not finished; exact from `bound` on, else no fewer."""
-    listening = msgspec.json.encode(sorted(readers)).decode()
+    listening = sorted(readers)
     at_most: int = (await sql.rows("pending_at_most", listening))[0][0]
     if at_most < bound:  # nearly always: nothing has to be counted
         return at_most

@@ -52,18 +52,16 @@ async def list_journal(
 async def lag(sql: Sql, now: datetime) -> list[Lag]:
     """Every reader's lag. Positions are saved with each apply, and once a second where nothing is applied."""
     found: list[Lag] = []
-    for reader, slot, done, owner, _ in await sql.rows("all_positions"):
-        count, oldest = (await sql.rows("behind_all", done))[0]
+    for reader, slot, position, owner, count, oldest in await sql.rows("lag"):
         since = moment(oldest) if oldest else None
         age = max(0.0, (now - since).total_seconds()) if since else 0.0
         found.append(
-            Lag(service=reader, slot=slot, position=done, behind_messages=count, behind_seconds=age, owner=owner)
+            Lag(service=reader, slot=slot, position=position, behind_messages=count, behind_seconds=age, owner=owner)
         )
     return found
 
 
 async def trim(sql: Sql, *, journal_before: str, inbox_before: str, rows_max: int) -> int:
     """Drop up to `rows_max` old rows each of the journal (only what every reader has finished) and of the inbox."""
-    head: int = (await sql.rows("head"))[0][0]
-    dropped = await sql.changed("trim_journal", head, journal_before, rows_max)
+    dropped = await sql.changed("trim_journal", journal_before, rows_max)
     return max(dropped, await sql.changed("trim_inbox", inbox_before, rows_max))

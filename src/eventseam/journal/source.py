@@ -1,7 +1,8 @@
 """The journal as a source: a log with positions, read by its tail.
 
-On SQLite `id > position` is exact: one writer at a time, ids that only grow. Reading never raises because of one row:
-what a foreign program has written and no envelope can hold comes with its `problem`.
+On SQLite `id > position` is exact: one writer at a time, ids that only grow (`journal.snapshot` is for PostgreSQL).
+Reading never raises because of one row: what a foreign program has written and no envelope can hold comes with its
+`problem`.
 """
 
 from __future__ import annotations
@@ -10,15 +11,14 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
 from eventseam.contracts.envelope import Envelope
 from eventseam.ports.transport import Page, Received
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from eventseam.ports.sql import Row, Sql, Store
+    from eventseam.ports.transport import Cursor
 
 _ID_MAX = 128
 PAGE_BYTES = 8 * 1024 * 1024
@@ -40,14 +40,39 @@ class Hint:
         self._waiting.append(event)
         return event
 
+    def tell(self, others: Callable[[], None]) -> Callable[[], None]:
+        """`give`, and tell `others` as well."""
+
+        def told() -> None:
+            self.give()
+            others()
+
+        return told
+
     def give(self) -> None:
         """Something was committed. Call it on the loop."""
         for event in self._waiting:
             event.set()
 
 
+class PageSize:
+    """How many rows a page may have, so that its bodies stay within PAGE_BYTES."""
+
+    def __init__(self) -> None:
+        """Begin small."""
+        self._rows_max = PAGE_ROWS_FIRST
+
+    def within(self, limit: int) -> int:
+        """At most `limit` rows."""
+        return min(limit, self._rows_max)
+
+    def fit(self, size: int, limit: int) -> None:
+        """Fewer rows for the next page where this one was large, twice as many where it was not."""
+        self._rows_max = max(1, limit // 4) if size > PAGE_BYTES else max(self._rows_max, 2 * limit)
+
+
 class JournalSource:
-    """One reader's view of the journal. See ports.transport.LogSource."""
+    """One reader's view of a journal whose ids rise in commit order. See ports.transport.LogSource."""
 
     shape: Literal["log"] = "log"
 
@@ -55,43 +80,52 @@ class JournalSource:
         """Read the journal of `store`, woken by `hint`."""
         self._store = store
         self._woken = hint.listen()
-        self._rows_max = PAGE_ROWS_FIRST
+        self._size = PageSize()
+        self.head = 0
 
     @property
     def slots(self) -> int:
-        """As many as the store has."""
+        """One."""
         return self._store.slots
 
-    async def fetch(self, slot: int, after: int, channels: Sequence[str], limit: int) -> Page:  # noqa: ARG002 - one slot
+    async def prepare(self) -> None:
+        """See ports.transport.LogSource. A number stays valid."""
+
+    async def fetch(self, at: Mapping[int, Cursor], channels: Sequence[str], limit: int) -> Sequence[Page]:
         """See ports.transport.LogSource."""
-        wanted = msgspec.json.encode(list(channels)).decode()
-        limit = min(limit, self._rows_max)
-
-        async def page(sql: Sql) -> Page:
-            rows = await sql.rows("tail", after, wanted, limit)
-            if len(rows) == limit:
-                return Page([received(row) for row in rows], rows[-1][0])
-            head: int = (await sql.rows("head"))[0][0]
-            return Page([received(row) for row in rows], max(head, after))
-
+        limit, wanted = self._size.within(limit), list(channels)
         self._woken.clear()
-        found = await self._store.read(page)
-        self._fit(sum(len(message.body) for message in found.messages), limit)
-        return found
+        return [await self._page(slot, cursor[0], wanted, limit) for slot, cursor in at.items()]
 
-    def _fit(self, size: int, limit: int) -> None:
-        """Fewer rows for the next page where this one was large, twice as many where it was not."""
-        self._rows_max = max(1, limit // 4) if size > PAGE_BYTES else max(self._rows_max, 2 * limit)
+    async def _page(self, slot: int, after: int, channels: list[str], limit: int) -> Page:
+        async def page(sql: Sql) -> tuple[Sequence[Row], int]:
+            rows = await sql.rows("tail", after, channels, limit)
+            return rows, rows[-1][0] if len(rows) == limit else (await sql.rows("head"))[0][0]
+
+        rows, scanned = await self._store.read(page)
+        self.head = max(self.head, scanned)
+        messages = [received(row) for row in rows]
+        self._size.fit(sum(len(message.body) for message in messages), limit)
+        return Page(slot, messages, (max(scanned, after),), _cursor, len(rows) < limit)
 
     async def wait(self, timeout_seconds: float) -> None:
         """See ports.transport.LogSource."""
-        if self._woken.is_set():
-            return
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+        await wait_for_hint(self._woken, timeout_seconds)
+
+
+async def wait_for_hint(woken: asyncio.Event, timeout_seconds: float) -> None:
+    """Return when a hint is given, at the latest after `timeout_seconds`."""
+    if woken.is_set():
+        return
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await woken.wait()
+    except TimeoutError:
+        return
+
+
+def _cursor(position: int) -> Cursor:
+    return (position,)
 
 
 def moment(text: str) -> datetime | None:
@@ -106,12 +140,12 @@ def moment(text: str) -> datetime | None:
 def received(row: Row) -> Received:
     """A journal row as a message, whatever a foreign program has put into it."""
     (position, channel, key, wire, payload, body, created_at, message_id, source, correlation, causation, trace,
-     content_type, schema_id, details) = row  # fmt: skip
+     content_type, schema_id, details, *_) = row  # fmt: skip
     problem = None
-    time = moment(created_at)
+    time = moment(created_at) if isinstance(created_at, str) else created_at
     if time is None:
         time, problem = EPOCH, f"created_at is {created_at[:64]!r}, which is no time"
-    raw: bytes = payload if body is None else body
+    raw: bytes | str = payload if body is None else body
     # a foreign program's id must be one that can be compared and stored everywhere as it is
     if not (message_id.isascii() and message_id.isprintable() and 0 < len(message_id) <= _ID_MAX):
         message_id, problem = (

@@ -130,8 +130,9 @@ def sentence_of(observation: Observation) -> str:
             said = _failed(observation)
         case CircuitChanged(service, handler, state, error):
             said = f"{service}.{handler}: circuit is {state}{': ' + error if error else ''}"
-        case OwnershipChanged(service, slot, state, owner):
-            said = f"{service}: slot {slot} is {state}; owner {owner}"
+        case OwnershipChanged(service, slots, state, owner):
+            which = f"{len(slots)} slot{'s' * (len(slots) != 1)}" if slots else "its slots"
+            said = f"{service}: {which} {state}; owner {owner}"
         case StorageTrouble(error, delay):
             said = f"database in trouble, trying again in {delay:.1f} s: {error}"
         case IntakeChanged(service, paused, bound):

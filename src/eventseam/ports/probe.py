@@ -49,10 +49,13 @@ class CircuitChanged:
 
 @dataclass(frozen=True, slots=True)
 class OwnershipChanged:
-    """A slot of a service's source was taken, lost or is waited for; `owner` is who has it now."""
+    """Slots of a service's source were taken, lost or are waited for; `owner` is who has them now.
+
+    `slots` are those that are owned from now on; none unless the state is "owned".
+    """
 
     service: str
-    slot: int
+    slots: tuple[int, ...]
     state: Literal["owned", "waiting", "lost", "released"]
     owner: str
 

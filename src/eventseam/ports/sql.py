@@ -43,8 +43,8 @@ class Sql(Protocol):
     """A connection inside a transaction.
 
     `statement` is the name of a block in the dialect's `.sql` files (a bare word) or SQL text. Parameters are bound,
-    never formatted. Rows of named statements are read by position only. Values that a driver does not know (Decimal,
-    datetime, UUID, enum on SQLite) are stored as text.
+    never formatted; a list is an array. Rows of named statements are read by position only. Values that a driver does
+    not know (Decimal, datetime, UUID, enum on SQLite) are stored as text.
     """
 
     async def rows(self, statement: str, *args: object) -> Sequence[Row]:
@@ -69,7 +69,7 @@ class Store(Protocol):
 
     @property
     def dialect(self) -> str:
-        """The name of the statements folder: `sqlite`, later `postgresql`."""
+        """The name of the statements folder: `sqlite` or `postgresql`."""
         ...
 
     @property
@@ -77,11 +77,25 @@ class Store(Protocol):
         """How many fixed partitions by key the journal is read in (1 where one process writes at a time)."""
         ...
 
+    @property
+    def transactions_max(self) -> int:
+        """How many of `transaction` and `blocking` may run at once."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """Changes whenever `ask` has a new connection: a cursor that was loaded before is not valid any more."""
+        ...
+
     async def migrate(self, tables: Sequence[str] = ()) -> None:
         """Bring the schema up to date and run the services' own `tables` scripts, all in one transaction.
 
         Raises StorageError for a database of a newer version of Eventseam.
         """
+        ...
+
+    async def ask(self, statement: str, *args: object) -> Sequence[Row]:
+        """Run one named statement that only reads, alone and outside of any transaction. Raises StorageUnavailable."""
         ...
 
     async def read(self, operation: Operation[T]) -> T:
@@ -106,6 +120,14 @@ class Store(Protocol):
 
     def is_unavailable(self, error: BaseException) -> bool:
         """Whether `error` says that the database, not the statement, is in trouble."""
+        ...
+
+    def announce(self) -> None:
+        """Tell other processes soon that the journal has grown. A hint after a commit, never part of a transaction."""
+        ...
+
+    async def hear(self, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever another process announces, until cancelled."""
         ...
 
     async def close(self) -> None:

@@ -9,8 +9,8 @@ positions, the inbox and in-flight caps, so that an adapter opens, fetches, sett
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -30,11 +30,22 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     problem: str | None = None
 
 
-class Page(NamedTuple):
-    """What one fetch saw: `messages` in order, and `scanned`, the position up to which nothing else was left."""
+Cursor = tuple[Any, ...]
+"""How far a reader is on one slot, as its source writes it. The engine stores and compares it and knows no more."""
 
+
+class Page(NamedTuple):
+    """What one fetch saw on one slot: `messages` in order, and the cursor `end` when all of them are finished.
+
+    `at(position)` is the cursor when everything up to that message of the page is finished. `is_whole` says that
+    nothing was left out that had been committed before the fetch.
+    """
+
+    slot: int
     messages: Sequence[Received]
-    scanned: int
+    end: Cursor
+    at: Callable[[int], Cursor]
+    is_whole: bool
 
 
 class LogSource(Protocol):
@@ -51,8 +62,20 @@ class LogSource(Protocol):
         """How many partitions there are; fixed for the life of the log."""
         ...
 
-    async def fetch(self, slot: int, after: int, channels: Sequence[str], limit: int) -> Page:
-        """Up to `limit` messages of `channels` after position `after`, without waiting. It changes nothing."""
+    @property
+    def head(self) -> int:
+        """The newest position that the last fetch knew of, of whatever channel."""
+        ...
+
+    async def prepare(self) -> None:
+        """Call it before cursors are loaded. A cursor that was loaded before is not valid any more."""
+        ...
+
+    async def fetch(self, at: Mapping[int, Cursor], channels: Sequence[str], limit: int) -> Sequence[Page]:
+        """Up to `limit` messages of `channels` behind the cursor of each slot, without waiting. It changes nothing.
+
+        Raises CursorLost when cursors have to be loaded again, StorageUnavailable, StorageError.
+        """
         ...
 
     async def wait(self, timeout_seconds: float) -> None:
@@ -70,7 +93,7 @@ class QueueSource(Protocol):
         """How many partition queues there are."""
         ...
 
-    async def fetch(self, slot: int, limit: int) -> Page:
+    async def fetch(self, slot: int, limit: int) -> Sequence[Received]:
         """Up to `limit` further messages, waiting for the first; positions rise within one opening of the slot."""
         ...
 

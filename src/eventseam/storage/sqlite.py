@@ -82,6 +82,15 @@ class _HoppingSql:
         self._sql = sql
         self._threads = threads
 
+    @property
+    def raw(self) -> sqlite3.Connection:
+        """The driver's own connection. Use it in steps given to `run` only."""
+        return self._sql.raw
+
+    async def run(self, step: Callable[[], T]) -> T:
+        """Run a step that uses the connection in its thread."""
+        return await self._threads.run(step, self._sql.interrupt)
+
     async def rows(self, statement: str, *args: object) -> Sequence[Row]:
         return await self._threads.run(lambda: run_sync(self._sql.rows(statement, *args)), self._sql.interrupt)
 
@@ -97,6 +106,8 @@ class SqliteStore:
 
     dialect = "sqlite"
     slots = 1
+    transactions_max = 1
+    generation = 0
 
     def __init__(self, path: str, seams: Seams, options: SqliteOptions | None = None) -> None:
         """Name the file; it is opened with the first operation."""
@@ -125,6 +136,17 @@ class SqliteStore:
                 await run_script(sql, script)
 
         await self.write(operation)
+
+    async def ask(self, statement: str, *args: object) -> Sequence[Row]:
+        """See ports.sql.Store."""
+        return await self.read(lambda sql: sql.rows(statement, *args))
+
+    def announce(self) -> None:
+        """See ports.sql.Store. Other processes find it when they poll, which costs them 10 us."""
+
+    async def hear(self, wake: Callable[[], None]) -> None:  # noqa: ARG002 - nobody announces
+        """See ports.sql.Store."""
+        await asyncio.get_running_loop().create_future()
 
     async def read(self, operation: Operation[T]) -> T:
         """See ports.sql.Store."""

@@ -16,6 +16,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import msgspec
+
 from eventseam.errors import EventseamError
 from eventseam.storage.catalog import statements
 
@@ -62,6 +64,11 @@ class SqliteSql:
         self._connection = connection
         self._named = _named_statements()
 
+    @property
+    def raw(self) -> sqlite3.Connection:
+        """The driver's own connection."""
+        return self._connection
+
     async def rows(self, statement: str, *args: object) -> Sequence[Row]:
         """See ports.sql.Sql. Text that is no UTF-8 (a foreign program's) is read with its bytes escaped."""
         try:
@@ -101,13 +108,18 @@ class SqliteSql:
         cursor = self._connection.cursor()
         try:
             if text is not None:
-                return cursor.execute(text, args)
+                return cursor.execute(text, [_array(arg) for arg in args])
             cursor.row_factory = sqlite3.Row
             return cursor.execute(_numbered(statement), _bound(args))
         except BaseException:
             # A traceback may keep it. Whoever drops that later, in another thread, would wait for the next statement.
             cursor.close()
             raise
+
+
+def _array(value: object) -> object:
+    """An array as the JSON text that named statements read with json_each; anything else as it is."""
+    return msgspec.json.encode(value).decode() if isinstance(value, list) else value
 
 
 @cache

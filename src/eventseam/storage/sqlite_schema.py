@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from eventseam.clock import Seams
     from eventseam.ports.sql import Sql
 
-OUR_TABLES = ("event_outbox", "positions", "processed_events", "unsettled")
+OUR_TABLES = ("event_outbox", "members", "positions", "processed_events", "unsettled")
 
 
 def refuse_a_stranger(connection: sqlite3.Connection, path: str) -> None:

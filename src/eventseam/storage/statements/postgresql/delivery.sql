@@ -14,6 +14,9 @@ SET era = f.era, s0 = f.s0, s1 = f.s1, done = f.done, hi = f.hi, beyond = f.beyo
 FROM fences f
 WHERE p.reader = f.reader AND p.slot = f.slot AND p.rev = f.rev AND (SELECT count(*) FROM gate) > 0;
 
+-- revisions: the revisions of some readers' rows (an array)
+SELECT reader, slot, rev FROM positions WHERE reader = ANY ($1::text[]);
+
 -- claim_inbox: mark messages (an array of ids) as taken by a handler; returns those that were not yet
 INSERT INTO processed_events (event_id, service, handler, processed_at)
 SELECT id, $2, $3, $4::text::timestamptz FROM unnest($1::text[]) AS each (id)

@@ -1,5 +1,12 @@
--- fence: move a position if this owner still is the owner; zero rows mean that it is not
-UPDATE positions SET done = $1, beyond = $2, rev = rev + 1 WHERE reader = $3 AND slot = $4 AND rev = $5;
+-- fence: move positions whose rows have the revisions that their owner knows; fewer rows than asked mean another owner.
+-- $1 is JSON: [[reader, slot, rev, beyond, done], …]. $2 is not needed here: one transaction writes at a time.
+UPDATE positions SET done = f.done, beyond = f.beyond, rev = positions.rev + 1
+FROM (SELECT json_extract(value, '$[0]') AS reader, json_extract(value, '$[1]') AS slot, json_extract(value, '$[2]') AS rev,
+  json_extract(value, '$[3]') AS beyond, json_extract(value, '$[4]') AS done FROM json_each($1) WHERE $2 IS NOT NULL) f
+WHERE positions.reader = f.reader AND positions.slot = f.slot AND positions.rev = f.rev;
+
+-- revisions: the revisions of some readers' rows (an array)
+SELECT reader, slot, rev FROM positions WHERE reader IN (SELECT value FROM json_each($1));
 
 -- claim_inbox: mark messages (a JSON array of ids) as taken by a handler; returns those that were not yet
 INSERT INTO processed_events (event_id, service, handler, processed_at)
@@ -9,29 +16,48 @@ ON CONFLICT DO NOTHING RETURNING event_id;
 -- new_position: make the row of a reader's slot if there is none
 INSERT INTO positions (reader, slot) VALUES ($1, $2) ON CONFLICT DO NOTHING;
 
--- load_position: the row of a reader's slot
-SELECT done, beyond, rev, owner, lease_until FROM positions WHERE reader = $1 AND slot = $2;
+-- join: be a member of a reader's owners, or stay one ($3 lease in seconds, $4 now)
+INSERT INTO members (reader, owner, until) VALUES ($1, $2, $4 + $3)
+ON CONFLICT (reader, owner) DO UPDATE SET until = excluded.until;
 
--- take_position: become the owner, if the row is as it was read
-UPDATE positions SET owner = $1, lease_until = $2, rev = rev + 1 WHERE reader = $3 AND slot = $4 AND rev = $5;
+-- leave: be a member no more
+DELETE FROM members WHERE reader = $1 AND owner = $2;
 
--- renew_lease: stay the owner; zero rows mean that another has taken over
-UPDATE positions SET lease_until = $1 WHERE reader = $2 AND owner = $3;
+-- members: who shares a reader's slots ($2 now)
+SELECT owner FROM members WHERE reader = $1 AND until > $2 ORDER BY owner;
 
--- release_position: give up ownership
+-- renew: stay the owner of what is ours
+UPDATE positions SET lease_until = $4 + $3 WHERE reader = $1 AND owner = $2;
+
+-- held: who has each slot of a reader
+SELECT slot, owner FROM positions WHERE reader = $1 ORDER BY slot;
+
+-- claim: become the owner of up to $5 slots that nobody holds, or that owners hold who are gone (an array).
+-- A lease further away than one can be was written by a clock that jumped.
+UPDATE positions SET owner = $2, lease_until = $4 + $3, rev = rev + 1
+WHERE reader = $1 AND slot IN (
+  SELECT slot FROM positions WHERE reader = $1 AND (owner IS NULL OR lease_until <= $4 OR lease_until > $4 + 2 * $3
+    OR owner IN (SELECT value FROM json_each($6))) ORDER BY slot LIMIT $5)
+RETURNING slot, rev, beyond, NULL, done;
+
+-- give_back: give up some slots (an array)
+UPDATE positions SET owner = NULL, lease_until = 0, rev = rev + 1
+WHERE reader = $1 AND owner = $2 AND slot IN (SELECT value FROM json_each($3));
+
+-- release_position: give up every slot
 UPDATE positions SET owner = NULL, lease_until = 0, rev = rev + 1 WHERE reader = $1 AND owner = $2;
 
--- all_positions: every reader's row
-SELECT reader, slot, done, owner, lease_until FROM positions ORDER BY reader, slot;
+-- all_positions: every reader's rows
+SELECT reader, slot, owner FROM positions ORDER BY reader, slot;
 
 -- park: add a message to what is unsettled; with nothing before it in its lane it is the head, else it waits.
 -- Zero rows mean that it is there already, from a time that the inbox has forgotten.
 INSERT INTO unsettled (service, handler, lane, message_id, state, attempts, next_at, since, error_class, error_message,
-  error_trace, position, envelope, body)
+  error_trace, position, envelope, body, slot)
 SELECT $1, $2, $3, $4,
   CASE WHEN EXISTS (SELECT 1 FROM unsettled WHERE service = $1 AND handler = $2 AND lane = $3) THEN 'waiting'
        WHEN $5 = 'dead' THEN 'dead' ELSE 'retrying' END,
-  $6, $7, $8, $9, $10, $11, $12, $13, $14 WHERE true ON CONFLICT DO NOTHING;
+  $6, $7, $8, $9, $10, $11, $12, $13, $14, $15 WHERE true ON CONFLICT DO NOTHING;
 
 -- postpone: a head failed again, or is put off without an attempt
 UPDATE unsettled SET state = $2, attempts = $3, next_at = $4, error_class = $5, error_message = $6, error_trace = $7
@@ -44,19 +70,21 @@ DELETE FROM unsettled WHERE id = $1 AND state = 'retrying';
 UPDATE unsettled SET state = 'retrying', next_at = $4
 WHERE id = (SELECT min(id) FROM unsettled WHERE service = $1 AND handler = $2 AND lane = $3) AND state = 'waiting';
 
--- due: heads of a handler whose time has come; a time beyond $4 was written by a clock that jumped
-SELECT id, attempts, since, position, envelope, body FROM unsettled
+-- due: heads of a handler in some slots whose time has come; a time beyond $4 was written by a clock that jumped
+SELECT id, attempts, since, position, envelope, body, slot FROM unsettled
 WHERE service = $1 AND handler = $2 AND state = 'retrying' AND (next_at <= $3 OR next_at > $4)
+  AND slot IN (SELECT value FROM json_each($6))
 ORDER BY attempts, next_at, id LIMIT $5;
 
 -- next_due: when the next head of a handler will be due
-SELECT min(next_at) FROM unsettled WHERE service = $1 AND handler = $2 AND state = 'retrying' AND next_at > $3;
+SELECT min(next_at) FROM unsettled
+WHERE service = $1 AND handler = $2 AND state = 'retrying' AND next_at > $3 AND slot IN (SELECT value FROM json_each($4));
 
 -- release_handler: everything that a handler's circuit held back is due now
 UPDATE unsettled SET next_at = $3 WHERE service = $1 AND handler = $2 AND state = 'retrying' AND next_at > $3;
 
--- parked_lanes: the lanes of a service that have unsettled messages
-SELECT DISTINCT handler, lane FROM unsettled WHERE service = $1;
+-- parked_lanes: the lanes of a service that have unsettled messages, in some slots
+SELECT DISTINCT handler, lane, slot FROM unsettled WHERE service = $1 AND slot IN (SELECT value FROM json_each($2));
 
 -- list_unsettled: unsettled rows without their bodies, oldest first
 SELECT id, service, handler, lane, message_id, state, attempts, next_at, since, error_class, error_message, error_trace, position, envelope, NULL AS body
@@ -81,10 +109,10 @@ WHERE state IN ('dead', 'retrying') AND ($1 IS NULL OR service = $1) AND ($2 IS 
 DELETE FROM unsettled WHERE id = $1 RETURNING service, handler, lane;
 
 -- reroute: hand an unrouted message to a handler that knows it now
-INSERT INTO unsettled (service, handler, lane, message_id, state, attempts, next_at, since, position, envelope, body)
+INSERT INTO unsettled (service, handler, lane, message_id, state, attempts, next_at, since, position, envelope, body, slot)
 SELECT u.service, $2, u.lane, u.message_id,
   CASE WHEN EXISTS (SELECT 1 FROM unsettled h WHERE h.service = u.service AND h.handler = $2 AND h.lane = u.lane) THEN 'waiting' ELSE 'retrying' END,
-  0, $3, $3, u.position, u.envelope, u.body FROM unsettled u WHERE u.id = $1 ON CONFLICT DO NOTHING;
+  0, $3, $3, u.position, u.envelope, u.body, u.slot FROM unsettled u WHERE u.id = $1 ON CONFLICT DO NOTHING;
 
 -- lane_rows: whether a lane has any unsettled row
 SELECT 1 FROM unsettled WHERE service = $1 AND handler = $2 AND lane = $3 LIMIT 1;

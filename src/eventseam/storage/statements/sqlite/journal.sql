@@ -3,7 +3,7 @@ INSERT INTO event_outbox (aggregate_type, aggregate_id, event_type, payload, cre
   correlation_id, causation_id, trace, details)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
--- tail: a page of the journal after a position, in commit order ($2 is a JSON array of channels)
+-- tail: a page of the journal after a position, in commit order ($2 is an array of channels)
 SELECT id, aggregate_type, aggregate_id, event_type, cast(payload AS BLOB), cast(body AS BLOB), cast(created_at AS TEXT),
   cast(message_id AS TEXT), cast(source AS TEXT), cast(correlation_id AS TEXT), cast(causation_id AS TEXT),
   cast(trace AS TEXT), cast(content_type AS TEXT), cast(schema_id AS TEXT), cast(details AS TEXT)
@@ -22,11 +22,11 @@ WHERE ($1 IS NULL OR aggregate_type = $1) AND ($2 IS NULL OR aggregate_id = $2)
   AND ($3 = 0 OR id > (SELECT coalesce(min(done), 0) FROM positions))
 ORDER BY id DESC LIMIT $4;
 
--- pending_at_most: rows of any channel that the slowest of some readers (a JSON array) may not have finished
+-- pending_at_most: rows of any channel that the slowest of some readers (an array) may not have finished
 SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event_outbox'), 0) - coalesce(min(done), 0)
 FROM positions WHERE reader IN (SELECT value FROM json_each($1));
 
--- pending_of_channel: rows of a channel that the slowest of some readers (a JSON array) has not finished, up to a bound
+-- pending_of_channel: rows of a channel that the slowest of some readers (an array) has not finished, up to a bound
 SELECT coalesce(max(
   (SELECT count(*) FROM (
     SELECT 1 FROM event_outbox o WHERE o.id > p.done AND o.aggregate_type = $1 
@@ -34,13 +34,18 @@ SELECT coalesce(max(
   - (SELECT count(*) FROM json_each(p.beyond) b CROSS JOIN event_outbox o WHERE o.id = b.value AND o.aggregate_type = $1)), 0)
 FROM positions p WHERE p.reader IN (SELECT value FROM json_each($2));
 
--- behind_all: rows after a position, of whatever channel
-SELECT count(*), cast(min(created_at) AS TEXT) FROM event_outbox WHERE id > $1;
+-- unfinished: the readers (of an array) that have not finished every row of the journal, or that nobody owns
+SELECT reader FROM positions WHERE reader IN (SELECT value FROM json_each($1)) AND (owner IS NULL
+  OR done < coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event_outbox'), 0));
 
--- trim_journal: drop up to $3 rows that are older than $2 and that every reader has finished
+-- lag: each reader's slots: rows after its position, the oldest, and the owner
+SELECT p.reader, p.slot, p.done, p.owner, count(o.id), cast(min(o.created_at) AS TEXT)
+FROM positions p LEFT JOIN event_outbox o ON o.id > p.done GROUP BY p.reader, p.slot ORDER BY p.reader, p.slot;
+
+-- trim_journal: of the $2 oldest rows drop those older than $1 that every reader has finished
 DELETE FROM event_outbox WHERE id IN (
-  SELECT id FROM event_outbox WHERE id <= min($1, (SELECT coalesce(min(done), 0) FROM positions)) AND created_at < $2
-  ORDER BY id LIMIT $3);
+  SELECT id FROM event_outbox WHERE id <= (SELECT coalesce(min(done), 9223372036854775807) FROM positions) AND created_at < $1
+  ORDER BY id LIMIT $2);
 
 -- trim_inbox: of the $2 oldest inbox rows drop those older than $1
 DELETE FROM processed_events WHERE rowid IN (
