@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic
 
-from eventseam.app.ctx import Ctx, Inline, Notes, Publisher, Seat
+from eventseam.app.ctx import Ctx, Inline, Publisher, Seat
 from eventseam.app.decorators import D
 from eventseam.app.runners import (
     acceptance,
@@ -15,7 +15,7 @@ from eventseam.app.runners import (
     run_tx_on_loop,
 )
 from eventseam.app.tools import Tools
-from eventseam.app.tx import Tx
+from eventseam.app.tx import Tx, TxNotes
 from eventseam.delivery.handler import Handler, Record, outgoing
 from eventseam.errors import WiringError
 
@@ -64,9 +64,9 @@ class Bench(Generic[D]):
             _check_newest(each, registry)
         return tuple(self._handler(each, registry) for each in self.service.declarations if not each.inline)
 
-    def transaction(self, sql: Sql) -> tuple[Tx[D], Notes]:
+    def transaction(self, sql: Sql) -> tuple[Tx[D], TxNotes]:
         """A transaction that no message opened. `await runners.finish(notes)` gives what it wants appended."""
-        notes = Notes([], [], [], sql)
+        notes = TxNotes([], [], [], sql, self._tools)
         ctx: Ctx[D] = Ctx(self._seat("transaction"), notes, ())
         return Tx(ctx, notes), notes
 

@@ -8,6 +8,7 @@ Refused: RETURNING (nobody could read it), queries, and an ORM update by primary
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventseam.errors import WiringError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 SHAPES_MAX = 1_024
 """How many compiled shapes are kept; at more, all are compiled again when they come."""
 
-_NO_ROW: Mapping[str, Any] = {}
+_NO_ROW: Mapping[str, Any] = MappingProxyType({})
 
 
 class Step(NamedTuple):

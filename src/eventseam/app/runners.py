@@ -11,7 +11,8 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from eventseam.app.ctx import CLOSED_SQL, Ctx, Notes
-from eventseam.app.tx import SyncTx, Tx
+from eventseam.app.lent import driver_error
+from eventseam.app.tx import SyncTx, Tx, TxNotes
 from eventseam.errors import EventseamError
 
 if TYPE_CHECKING:
@@ -67,13 +68,17 @@ def run_tx_on_loop(each: Declaration, seat: Seat) -> RunAsyncTx:
     function, accept = each.function, acceptance(each)
 
     async def run(batch: Sequence[Incoming], sql: Sql) -> Record:
-        notes = Notes([], [], [], sql)
+        notes = TxNotes([], [], [], sql, seat.tools)
         tx: Tx[Any] = Tx(Ctx(seat, notes, batch), notes)
         try:
             answer = await function(batch[0].message, tx)
             if answer is not None:
                 accept(answer)
             return await finish(notes, answer)
+        except Exception as error:
+            if (cause := driver_error(error)) is error:
+                raise
+            raise cause from error
         finally:
             notes.close()  # a task left behind must not write into somebody else's transaction
 
@@ -85,7 +90,7 @@ def run_tx_in_thread(each: Declaration, seat: Seat) -> RunBlockingTx:
     function, accept = each.function, acceptance(each)
 
     def run(batch: Sequence[Incoming], sql: Sql) -> Record:
-        notes = Notes([], [], [], sql)
+        notes = TxNotes([], [], [], sql, seat.tools)
         tx: SyncTx[Any] = SyncTx(Ctx(seat, notes, batch), notes)
         try:
             answer = function(batch[0].message, tx)
@@ -93,14 +98,20 @@ def run_tx_in_thread(each: Declaration, seat: Seat) -> RunBlockingTx:
                 accept(answer)
             record: Record = _without_loop(finish(notes, answer), each)
             return record
+        except Exception as error:
+            if (cause := driver_error(error)) is error:
+                raise
+            raise cause from error
         finally:
             notes.close()
 
     return run
 
 
-async def finish(notes: Notes, answer: object = None) -> Record:
-    """End a transaction: run inline handlers, send their writes through its `sql`, give back what is to be appended."""
+async def finish(notes: TxNotes, answer: object = None) -> Record:
+    """End a transaction: flush its session, run inline handlers, send their writes; give back what to append."""
+    if notes.opened is not None:
+        await notes.opened.flush()
     if notes.queue:
         await run_inline(notes)
     for statement, args in notes.writes:

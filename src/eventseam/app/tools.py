@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from eventseam.app.recorded import Statements, Write
     from eventseam.app.recorded_objects import Objects
+    from eventseam.app.session import OpenSession, Sessions
+    from eventseam.ports.sql import Sql
 
 
 class Tools:
@@ -24,6 +26,7 @@ class Tools:
         self.dialect = dialect
         self._statements: Statements | None = None
         self._objects: Objects | None = None
+        self._sessions: Sessions | None = None
 
     def recorded(self, statement: object, rows: Sequence[object]) -> Iterable[Write]:
         """What `ctx.write` records for a statement of SQLAlchemy. Raises WiringError or MissingExtraError."""
@@ -37,6 +40,15 @@ class Tools:
 
             self._objects = Objects(statements)
         return self._objects.writes(instance)
+
+    def session(self, sql: Sql, *, is_async: bool) -> OpenSession:
+        """A session of SQLAlchemy in an open transaction. Raises WiringError or MissingExtraError."""
+        if self._sessions is None:
+            check_sqlalchemy("tx.session")
+            from eventseam.app.session import Sessions
+
+            self._sessions = Sessions(self.dialect)
+        return self._sessions.open_async(sql) if is_async else self._sessions.open(sql)
 
     def _loaded(self) -> Statements:
         check_sqlalchemy("ctx.add() and ctx.write() with anything but text")

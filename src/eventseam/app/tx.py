@@ -6,18 +6,44 @@ that the statements took. Both refuse to work after their handler returned.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
-from eventseam.app.ctx import D_co
+from eventseam.app.ctx import CLOSED_SQL, D_co, Notes, raise_closed
 from eventseam.ports.sql import run_sync
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from eventseam.app.ctx import Ctx, Notes
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import Session
+
+    from eventseam.app.ctx import Ctx
+    from eventseam.app.tools import Tools
     from eventseam.contracts.envelope import Envelope
+    from eventseam.delivery.handler import Record
     from eventseam.ports.sql import Row
+
+
+class TxNotes(Notes, gc=True):
+    """What one transaction has noted, and the session of the user's own tool that it has opened."""
+
+    tools: Tools
+    opened: Any = None
+
+    def session(self, *, is_async: bool) -> Any:  # noqa: ANN401 - of either colour
+        """The one session of this transaction, opened when it is first asked for."""
+        if self.sql is CLOSED_SQL:
+            raise_closed("tx.session")
+        if self.opened is None:
+            self.opened = self.tools.session(self.sql, is_async=is_async)
+        return self.opened.session
+
+    def close(self, answer: object = None) -> Record:
+        """As `Notes.close`, and end the session."""
+        if self.opened is not None:
+            self.opened.end()
+        return super().close(answer)
 
 
 class _Recording(Generic[D_co]):
@@ -25,7 +51,7 @@ class _Recording(Generic[D_co]):
 
     __slots__ = ("_ctx", "_notes")
 
-    def __init__(self, ctx: Ctx[D_co], notes: Notes) -> None:
+    def __init__(self, ctx: Ctx[D_co], notes: TxNotes) -> None:
         self._ctx = ctx
         self._notes = notes
 
@@ -93,6 +119,15 @@ class Tx(_Recording[D_co]):
         """Run one statement now; all its rows, in order."""
         return await self._notes.sql.rows(sql, *args)
 
+    @property
+    def session(self) -> AsyncSession:
+        """SQLAlchemy's session in this transaction: flushed after the handler, before the messages; never committed.
+
+        It is closed when the handler has returned. Raises WiringError or MissingExtraError.
+        """
+        session: AsyncSession = self._notes.session(is_async=True)
+        return session
+
 
 class SyncTx(_Recording[D_co]):
     """One transaction for a `def` handler. It commits after the handler returned, or not at all."""
@@ -111,3 +146,12 @@ class SyncTx(_Recording[D_co]):
     def fetch_all(self, sql: str, *args: object) -> Sequence[Row]:
         """Run one statement now; all its rows, in order."""
         return run_sync(self._notes.sql.rows(sql, *args))
+
+    @property
+    def session(self) -> Session:
+        """SQLAlchemy's session in this transaction: flushed after the handler, before the messages; never committed.
+
+        It is closed when the handler has returned. Raises WiringError or MissingExtraError.
+        """
+        session: Session = self._notes.session(is_async=False)
+        return session

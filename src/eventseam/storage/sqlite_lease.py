@@ -38,6 +38,11 @@ class LentSql:
         self._is_over = False
         self._is_closed = False
 
+    @property
+    def raw(self) -> sqlite3.Connection:
+        """The driver's own connection. Use it in steps given to `run` only."""
+        return self._connection
+
     async def rows(self, statement: str, *args: object) -> Sequence[Row]:
         """See ports.sql.Sql."""
         with self._held():

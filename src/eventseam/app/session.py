@@ -1,0 +1,212 @@
+"""`tx.session`: a session of SQLAlchemy inside the transaction of a handler, flushed before the messages are appended.
+
+One engine is kept per connection of ours, since making one costs as much as a hundred statements. The session never
+commits: the handler's return does, with everything else that the transaction holds.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from eventseam.app.lent import (
+    LentAsyncpg,
+    LentConnection,
+    check_whole,
+    raw_of,
+    refuse_commit,
+    refuse_rollback,
+)
+from eventseam.errors import EventseamError, WiringError
+from eventseam.ports.sql import run_sync
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eventseam.ports.sql import Sql
+
+ENGINES_MAX = 64
+"""How many connections have an engine at a time: beyond any pool of ours; the oldest are those of lost connections."""
+
+
+class _Kept(NamedTuple):
+    raw: Any  # kept alive, so that its id is not given to another one
+    lent: LentConnection | LentAsyncpg
+    engine: Any
+
+
+class OpenSession:
+    """The session of one transaction."""
+
+    def __init__(self, lent: LentConnection | LentAsyncpg, session: Any, *, is_async: bool) -> None:  # noqa: ANN401 - of either colour
+        """Use `session`, which works on `lent`."""
+        self.session = session
+        self._lent = lent
+        self._is_async = is_async
+
+    async def flush(self) -> None:
+        """Send what is new or changed, before the messages. Raises EventseamError if something was rolled back."""
+        if self._is_async:
+            await self.session.flush()
+        else:
+            self.session.flush()
+        check_whole(rolled_back=self._lent.rolled_back)
+
+    def end(self) -> None:
+        """Make the session unusable; the transaction is the store's to end."""
+        if self._is_async:
+            from sqlalchemy.util import greenlet_spawn
+
+            run_sync(greenlet_spawn(self.session.sync_session.end))  # it waits for nothing: the connection is lent
+        else:
+            self.session.end()
+        self._lent.take_back()
+
+
+class Sessions:
+    """The engines of one service on the connections of one store. Usable from every thread."""
+
+    def __init__(self, dialect: str) -> None:
+        """Make nothing yet."""
+        self._dialect = dialect
+        self._kept: dict[int, _Kept] = {}
+        self._lock = threading.Lock()
+
+    def open(self, sql: Sql) -> OpenSession:
+        """A session for a `def` handler. Raises WiringError where the driver's connection is not to be had."""
+        raw = raw_of(sql, "tx.session")
+        kept = self._engine(raw, functools.partial(_blocking_engine, self._dialect))
+        kept.lent.lend(getattr(sql, "run", _run))
+        return OpenSession(kept.lent, _classes()[0](engine=kept.engine), is_async=False)
+
+    def open_async(self, sql: Sql) -> OpenSession:
+        """A session for an `async def` handler. Raises as `open` does."""
+        raw = raw_of(sql, "tx.session")
+        if self._dialect == "postgresql":
+            kept = self._engine(raw, _asyncpg_engine)
+            kept.lent.lend(_run)
+        else:
+            kept = self._engine(raw, functools.partial(_blocking_engine, self._dialect))
+            kept.lent.lend(functools.partial(_hop, sql))
+        blocking, suspending = _classes()
+        session = suspending(sync_session_class=blocking, engine=kept.engine)
+        return OpenSession(kept.lent, session, is_async=True)
+
+    def _engine(self, raw: Any, make: Callable[[Any], _Kept]) -> _Kept:  # noqa: ANN401 - the driver's
+        with self._lock:
+            kept = self._kept.get(id(raw))
+            if kept is None:
+                if len(self._kept) >= ENGINES_MAX:
+                    del self._kept[next(iter(self._kept))]
+                kept = self._kept[id(raw)] = make(raw)
+                _forget_first_rollback(kept)
+            return kept
+
+
+@functools.cache
+def _classes() -> tuple[type[Any], type[Any]]:
+    """The session class of `def` handlers, and that of `async def` ones: made when SQLAlchemy is there."""
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import Session
+
+    class HandlerSession(Session):
+        """A session that neither commits nor rolls back, and is unusable after its handler."""
+
+        def __init__(self, engine: Any, **_binds: object) -> None:  # noqa: ANN401 - SQLAlchemy's
+            super().__init__(expire_on_commit=False)
+            self._engine = engine
+            self._is_over = False
+
+        def get_bind(self, *_args: Any, **_options: Any) -> Any:  # noqa: ANN401 - SQLAlchemy's
+            if self._is_over:
+                raise EventseamError(
+                    "tx.session was used after its handler had returned: its transaction is over. Read what you need "
+                    "before you return, and await the tasks that the handler starts."
+                )
+            return self._engine
+
+        def commit(self) -> None:
+            refuse_commit()
+
+        def rollback(self) -> None:
+            refuse_rollback()
+
+        def close(self) -> None:
+            """Nothing: `with tx.session as session` ends with the handler."""
+
+        def end(self) -> None:
+            self._is_over = True
+            super().close()
+
+    return HandlerSession, AsyncSession
+
+
+def _forget_first_rollback(kept: _Kept) -> None:
+    """An engine asks the server who it is when it first connects, and rolls that back."""
+    from sqlalchemy import event
+
+    lent = kept.lent
+    event.listen(kept.engine, "connect", lambda *_: lent.begin_anew())
+
+
+def _run(step: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the step gives
+    return step()
+
+
+def _hop(sql: Sql, step: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the step gives
+    """Run a step in the thread of a blocking connection, from within SQLAlchemy's greenlet."""
+    from sqlalchemy.util import await_only
+
+    run = getattr(sql, "run", None)
+    if run is None:
+        raise WiringError(
+            "tx.session cannot work in an async def handler on this database. Make the handler a def (tx: SyncTx)."
+        )
+    return await_only(run(step))
+
+
+def _blocking_engine(dialect: str, raw: Any) -> _Kept:  # noqa: ANN401 - the driver's
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import StaticPool
+
+    if dialect == "sqlite":
+        lent = LentConnection(raw, _own_cursor)
+        engine = create_engine("sqlite://", creator=lambda: lent, poolclass=StaticPool, pool_reset_on_return=None)
+    else:
+        lent = LentConnection(raw, _psycopg_cursor)
+        engine = create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: lent,
+            poolclass=StaticPool,
+            pool_reset_on_return=None,
+            use_native_hstore=False,  # it would ask the server at the first connect
+        )
+    return _Kept(raw, lent, engine)
+
+
+def _own_cursor(connection: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - the driver's
+    return connection.cursor(*args, **options)
+
+
+def _psycopg_cursor(connection: Any, *_args: object, **_options: object) -> Any:  # noqa: ANN401 - psycopg is optional
+    """A cursor as SQLAlchemy wants it, whatever the connection's own factories give."""
+    import psycopg
+    from psycopg.rows import tuple_row
+
+    return psycopg.Cursor(connection, row_factory=tuple_row)
+
+
+def _asyncpg_engine(raw: Any) -> _Kept:  # noqa: ANN401 - asyncpg is optional
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import StaticPool
+
+    lent = LentAsyncpg(raw)
+
+    async def connect() -> Any:  # noqa: ANN401 - what stands in for an asyncpg connection
+        return lent
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=connect, poolclass=StaticPool, pool_reset_on_return=None
+    )
+    return _Kept(raw, lent, engine.sync_engine)
