@@ -22,3 +22,12 @@ INSERT INTO eventseam_migrations (number, name, applied_at) VALUES ($1, $2, $3::
 SELECT table_name::text FROM information_schema.tables
 WHERE table_schema = current_schema() AND table_name IN ('event_outbox', 'positions', 'processed_events', 'unsettled', 'members')
   AND to_regclass('eventseam_migrations') IS NULL ORDER BY 1;
+
+-- remember_search_path: keep the session's search path, to restore it in this transaction
+SELECT set_config('eventseam.search_path', current_setting('search_path'), true);
+
+-- use_search_path: look in one schema only, for the rest of this transaction
+SELECT set_config('search_path', quote_ident($1::text), true);
+
+-- restore_search_path: look where the session looks
+SELECT set_config('search_path', current_setting('eventseam.search_path'), true);
