@@ -7,8 +7,9 @@ the step that asks for them, under the lock of whoever lends, so that a handler 
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from eventseam.errors import EventseamError, WiringError
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
     Run = Callable[[Callable[[], Any]], Any]
 
-E = TypeVar("E", bound=BaseException)
+T = TypeVar("T")
+
+CONNECTIONS_MAX = 64
+"""How many connections have something kept for them: beyond any pool of ours; the oldest are those that were lost."""
 
 _TROUBLE = frozenset({"OperationalError", "InterfaceError", "InternalError", "DBAPIError", "Error"})
 
@@ -33,6 +37,17 @@ def raw_of(sql: Sql, tool: str) -> Any:  # noqa: ANN401 - whatever the driver ha
             "Use tx.execute() and tx.fetch_all() here, or a def handler (tx: SyncTx)."
         )
     return raw
+
+
+def own_cursor(connection: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - the driver's
+    """A cursor as the connection makes it."""
+    return connection.cursor(*args, **options)
+
+
+def step_of(sql: Sql) -> Run:
+    """How a step that uses the connection is run: under the lender's lock, if there is one."""
+    run: Run = getattr(sql, "run", _at_once)
+    return run
 
 
 def refuse_commit() -> NoReturn:
@@ -52,8 +67,9 @@ def check_whole(*, rolled_back: bool) -> None:
     """Raise EventseamError if a handler wants to commit a transaction of which a part was rolled back."""
     if rolled_back:
         raise EventseamError(
-            "the handler returned although its session was rolled back, after an error or by hand: a part of its work "
-            "would be missing. Let the error out, or try what may fail inside session.begin_nested()"
+            "the handler returned although a part of its work was rolled back, after an error or by hand, and would be "
+            "missing. Let the error out, or try what may fail inside a savepoint: session.begin_nested() of "
+            "SQLAlchemy, transaction.atomic() of Django"
         )
 
 
@@ -68,6 +84,26 @@ def driver_error(error: BaseException) -> BaseException:
     if orig is not None and type(orig).__module__.startswith("sqlalchemy."):  # asyncpg's, adapted
         orig = orig.__cause__ or orig
     return orig or error
+
+
+class PerConnection(Generic[T]):
+    """What is made once per connection of the driver's, at most `CONNECTIONS_MAX` of them. Usable from every thread."""
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        """Make nothing yet."""
+        self._make = make
+        self._kept: dict[int, tuple[Any, T]] = {}
+        self._lock = threading.Lock()
+
+    def of(self, raw: Any) -> T:  # noqa: ANN401 - whatever the driver has
+        """What was made for `raw`, which is kept alive with it: its id is given to no other connection."""
+        with self._lock:
+            kept = self._kept.get(id(raw))
+            if kept is None:
+                if len(self._kept) >= CONNECTIONS_MAX:
+                    del self._kept[next(iter(self._kept))]
+                kept = self._kept[id(raw)] = (raw, self._make(raw))
+            return kept[1]
 
 
 class LentConnection:
@@ -209,6 +245,10 @@ class LentAsyncpg:
 def _executed(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> deque[Any]:  # noqa: ANN401 - the driver's
     cursor.execute(*args, **kwargs)
     return deque(cursor.fetchall() if cursor.description else ())
+
+
+def _at_once(step: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the step gives
+    return step()
 
 
 def _over(_step: Callable[[], Any]) -> NoReturn:

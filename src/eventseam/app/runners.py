@@ -110,8 +110,7 @@ def run_tx_in_thread(each: Declaration, seat: Seat) -> RunBlockingTx:
 
 async def finish(notes: TxNotes, answer: object = None) -> Record:
     """End a transaction: flush its session, run inline handlers, send their writes; give back what to append."""
-    if notes.opened is not None:
-        await notes.opened.flush()
+    await notes.flush()
     if notes.queue:
         await run_inline(notes)
     for statement, args in notes.writes:

@@ -7,16 +7,18 @@ commits: the handler's return does, with everything else that the transaction ho
 from __future__ import annotations
 
 import functools
-import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventseam.app.lent import (
     LentAsyncpg,
     LentConnection,
+    PerConnection,
     check_whole,
+    own_cursor,
     raw_of,
     refuse_commit,
     refuse_rollback,
+    step_of,
 )
 from eventseam.errors import EventseamError, WiringError
 from eventseam.ports.sql import run_sync
@@ -26,12 +28,8 @@ if TYPE_CHECKING:
 
     from eventseam.ports.sql import Sql
 
-ENGINES_MAX = 64
-"""How many connections have an engine at a time: beyond any pool of ours; the oldest are those of lost connections."""
-
 
 class _Kept(NamedTuple):
-    raw: Any  # kept alive, so that its id is not given to another one
     lent: LentConnection | LentAsyncpg
     engine: Any
 
@@ -70,38 +68,27 @@ class Sessions:
     def __init__(self, dialect: str) -> None:
         """Make nothing yet."""
         self._dialect = dialect
-        self._kept: dict[int, _Kept] = {}
-        self._lock = threading.Lock()
+        self._blocking = PerConnection(functools.partial(_blocking_engine, dialect))
+        self._asyncpg = PerConnection(_asyncpg_engine)
 
     def open(self, sql: Sql) -> OpenSession:
         """A session for a `def` handler. Raises WiringError where the driver's connection is not to be had."""
-        raw = raw_of(sql, "tx.session")
-        kept = self._engine(raw, functools.partial(_blocking_engine, self._dialect))
-        kept.lent.lend(getattr(sql, "run", _run))
+        kept = self._blocking.of(raw_of(sql, "tx.session"))
+        kept.lent.lend(step_of(sql))
         return OpenSession(kept.lent, _classes()[0](engine=kept.engine), is_async=False)
 
     def open_async(self, sql: Sql) -> OpenSession:
         """A session for an `async def` handler. Raises as `open` does."""
         raw = raw_of(sql, "tx.session")
         if self._dialect == "postgresql":
-            kept = self._engine(raw, _asyncpg_engine)
-            kept.lent.lend(_run)
+            kept = self._asyncpg.of(raw)
+            kept.lent.lend(step_of(sql))
         else:
-            kept = self._engine(raw, functools.partial(_blocking_engine, self._dialect))
+            kept = self._blocking.of(raw)
             kept.lent.lend(functools.partial(_hop, sql))
         blocking, suspending = _classes()
         session = suspending(sync_session_class=blocking, engine=kept.engine)
         return OpenSession(kept.lent, session, is_async=True)
-
-    def _engine(self, raw: Any, make: Callable[[Any], _Kept]) -> _Kept:  # noqa: ANN401 - the driver's
-        with self._lock:
-            kept = self._kept.get(id(raw))
-            if kept is None:
-                if len(self._kept) >= ENGINES_MAX:
-                    del self._kept[next(iter(self._kept))]
-                kept = self._kept[id(raw)] = make(raw)
-                _forget_first_rollback(kept)
-            return kept
 
 
 @functools.cache
@@ -142,16 +129,12 @@ def _classes() -> tuple[type[Any], type[Any]]:
     return HandlerSession, AsyncSession
 
 
-def _forget_first_rollback(kept: _Kept) -> None:
-    """An engine asks the server who it is when it first connects, and rolls that back."""
+def _kept(lent: LentConnection | LentAsyncpg, engine: Any) -> _Kept:  # noqa: ANN401 - SQLAlchemy's
+    """An engine asks the server who it is when it first connects, and rolls that back: no handler did."""
     from sqlalchemy import event
 
-    lent = kept.lent
-    event.listen(kept.engine, "connect", lambda *_: lent.begin_anew())
-
-
-def _run(step: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the step gives
-    return step()
+    event.listen(engine, "connect", lambda *_: lent.begin_anew())
+    return _Kept(lent, engine)
 
 
 def _hop(sql: Sql, step: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the step gives
@@ -171,7 +154,7 @@ def _blocking_engine(dialect: str, raw: Any) -> _Kept:  # noqa: ANN401 - the dri
     from sqlalchemy.pool import StaticPool
 
     if dialect == "sqlite":
-        lent = LentConnection(raw, _own_cursor)
+        lent = LentConnection(raw, own_cursor)
         engine = create_engine("sqlite://", creator=lambda: lent, poolclass=StaticPool, pool_reset_on_return=None)
     else:
         lent = LentConnection(raw, _psycopg_cursor)
@@ -182,11 +165,7 @@ def _blocking_engine(dialect: str, raw: Any) -> _Kept:  # noqa: ANN401 - the dri
             pool_reset_on_return=None,
             use_native_hstore=False,  # it would ask the server at the first connect
         )
-    return _Kept(raw, lent, engine)
-
-
-def _own_cursor(connection: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - the driver's
-    return connection.cursor(*args, **options)
+    return _kept(lent, engine)
 
 
 def _psycopg_cursor(connection: Any, *_args: object, **_options: object) -> Any:  # noqa: ANN401 - psycopg is optional
@@ -209,4 +188,4 @@ def _asyncpg_engine(raw: Any) -> _Kept:  # noqa: ANN401 - asyncpg is optional
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=connect, poolclass=StaticPool, pool_reset_on_return=None
     )
-    return _Kept(raw, lent, engine.sync_engine)
+    return _kept(lent, engine.sync_engine)

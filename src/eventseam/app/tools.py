@@ -11,7 +11,9 @@ from eventseam.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
 
+    from eventseam.app.django_block import DjangoBlocks
     from eventseam.app.recorded import Statements, Write
     from eventseam.app.recorded_objects import Objects
     from eventseam.app.session import OpenSession, Sessions
@@ -27,6 +29,7 @@ class Tools:
         self._statements: Statements | None = None
         self._objects: Objects | None = None
         self._sessions: Sessions | None = None
+        self._django: DjangoBlocks | None = None
 
     def recorded(self, statement: object, rows: Sequence[object]) -> Iterable[Write]:
         """What `ctx.write` records for a statement of SQLAlchemy. Raises WiringError or MissingExtraError."""
@@ -49,6 +52,14 @@ class Tools:
 
             self._sessions = Sessions(self.dialect)
         return self._sessions.open_async(sql) if is_async else self._sessions.open(sql)
+
+    def django(self, sql: Sql, alias: str) -> AbstractContextManager[None]:
+        """Django's `alias` on an open transaction. Raises WiringError or MissingExtraError when it is entered."""
+        if self._django is None:
+            from eventseam.app.django_block import DjangoBlocks
+
+            self._django = DjangoBlocks(self.dialect)
+        return self._django.block(sql, alias)
 
     def _loaded(self) -> Statements:
         check_sqlalchemy("ctx.add() and ctx.write() with anything but text")

@@ -6,13 +6,15 @@ that the statements took. Both refuse to work after their handler returned.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic
 
 from eventseam.app.ctx import CLOSED_SQL, D_co, Notes, raise_closed
+from eventseam.app.lent import check_whole
 from eventseam.ports.sql import run_sync
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -30,6 +32,8 @@ class TxNotes(Notes, gc=True):
 
     tools: Tools
     opened: Any = None
+    broken: bool = False
+    """An error left a block of Django's: its work is there in part."""
 
     def session(self, *, is_async: bool) -> Any:  # noqa: ANN401 - of either colour
         """The one session of this transaction, opened when it is first asked for."""
@@ -38,6 +42,12 @@ class TxNotes(Notes, gc=True):
         if self.opened is None:
             self.opened = self.tools.session(self.sql, is_async=is_async)
         return self.opened.session
+
+    async def flush(self) -> None:
+        """Send what the session holds. Raises EventseamError if a part of the transaction is missing."""
+        if self.opened is not None:
+            await self.opened.flush()
+        check_whole(rolled_back=self.broken)
 
     def close(self, answer: object = None) -> Record:
         """As `Notes.close`, and end the session."""
@@ -155,3 +165,20 @@ class SyncTx(_Recording[D_co]):
         """
         session: Session = self._notes.session(is_async=False)
         return session
+
+    @contextmanager
+    def django(self, using: str = "default") -> Generator[None]:
+        """Inside this block Django's models of the database `using` work in this transaction, atomic() in savepoints.
+
+        An error that leaves the block must leave the handler as well. Raises WiringError, if Django's database is
+        another one than the app's, or MissingExtraError.
+        """
+        notes = self._notes
+        if notes.sql is CLOSED_SQL:
+            raise_closed("tx.django()")
+        try:
+            with notes.tools.django(notes.sql, using):
+                yield
+        except BaseException:
+            notes.broken = True
+            raise
