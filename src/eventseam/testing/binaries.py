@@ -37,7 +37,7 @@ def find(version: int | None = None, folder: Path | None = None) -> Binaries:
     Raises MissingExtraError that says what was found, and what to install.
     """
     if folder is not None:
-        found = _look(folder)
+        found = _look(folder.absolute())
         if found is None or (version is not None and version != found.version):
             raise MissingExtraError(
                 f"no PostgreSQL {version or ''} in {folder}: it holds no `postgres` that runs as such"

@@ -148,11 +148,12 @@ class Cluster:
         initdb += [] if self.is_kept else ["--no-sync"]
         if self.binaries.version >= _CHEAP_PASSWORDS_SINCE:
             initdb += ["-c", "scram_iterations=1"]  # a random password gains nothing from slow hashing: connects fast
-        done = subprocess.run(
-            initdb, capture_output=True, text=True, check=False, cwd=self.folder, env=_environment(), **self._identity()
-        )
+        done = self._run(initdb, cwd=self.folder)
         if done.returncode:
-            raise StorageUnavailable(f"initdb failed in {self.folder}: {done.stderr.strip()}")
+            fix = ". It does not run as root: everybody must be able to walk to the folder (or TMPDIR)" * bool(
+                self._user
+            )
+            raise StorageUnavailable(f"initdb failed in {self.folder}: {done.stderr.strip()}{fix}")
         with (self.data / "postgresql.conf").open("a", encoding="utf-8") as conf:
             conf.write("include = 'eventseam.conf'\n")
         return secret.read_text(encoding="utf-8")
@@ -203,15 +204,21 @@ class Cluster:
         """The binaries where the server's user may run them: a virtual environment below /root is not for others."""
         if self._user is None:
             return binaries
-        with suppress(PermissionError, subprocess.CalledProcessError):
-            command: list[str | Path] = [binaries.folder / "initdb", "--version"]
-            subprocess.run(command, capture_output=True, check=True, cwd=self.folder, **self._identity())
-            return binaries
+        with suppress(PermissionError):
+            if self._run([binaries.folder / "initdb", "--version"], cwd=Path("/")).returncode == 0:
+                return binaries
         copy = self.folder / "programs"
         if not copy.exists():
-            shutil.copytree(binaries.folder.parent, copy, symlinks=True)
-        self._own(copy, 0o755)
-        return binaries._replace(folder=copy / binaries.folder.name)
+            for original in _installation(binaries):
+                shutil.copytree(original, copy / original.relative_to(original.anchor), symlinks=True)
+            for path in (copy, *copy.rglob("*")):
+                os.chown(path, self._user.uid, self._user.gid, follow_symlinks=False)
+        return binaries._replace(folder=copy / binaries.folder.relative_to(binaries.folder.anchor))
+
+    def _run(self, command: list[str | Path], cwd: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=cwd, env=_environment(), **self._identity()
+        )
 
     def _own(self, path: Path, mode: int) -> None:
         path.mkdir(parents=True, exist_ok=True) if not path.exists() else None
@@ -223,6 +230,13 @@ class Cluster:
         if self._user is None:
             return {}
         return {"user": self._user.uid, "group": self._user.gid, "extra_groups": []}
+
+
+def _installation(binaries: Binaries) -> list[Path]:
+    """The folders to copy together: a wheel keeps the shared libraries of PACKAGE/INSTALL/bin in PACKAGE.libs."""
+    install = binaries.folder.parent
+    libraries = install.parent.with_name(install.parent.name + ".libs")
+    return [install, libraries] if libraries.is_dir() else [install]
 
 
 def _unprivileged() -> User | None:
