@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from eventseam.clock import Seams
+    from eventseam.app.publish import Outlet
     from eventseam.contracts.message import MessageType
     from eventseam.delivery.handler import Mode
 
@@ -66,7 +66,7 @@ class Service(Generic[D]):
         self.tables = tables
         self.threads_max = threads_max
         self._declarations: list[Declaration] = []
-        self._seams: Seams | None = None
+        self._outlet_kept: Outlet | None = None
 
     @property
     def declarations(self) -> tuple[Declaration, ...]:
@@ -143,22 +143,29 @@ class Service(Generic[D]):
         return OnBatch(self._adder(("on_batch", "event", "batch"), (event,), Options(**policies, batch_max=max)))
 
     def publish(self, connection: object, event: object, *, correlation_id: str | None = None) -> str:
-        """Append `event` inside the open transaction of the user's own sqlite3 connection; its message id.
+        """Append `event` inside the open transaction of the user's own connection; its message id.
 
-        It is delivered at least once after the commit, never before, and never if the transaction is rolled back; in
-        order per key if the write lock was held before. Needs no running app. Raises NotInTransaction, Overloaded,
-        ContractError or WiringError.
+        A Session or AsyncSession of SQLAlchemy keeps it and inserts it last of all when it commits; a connection of
+        sqlite3, psycopg, SQLAlchemy or Django appends at once, so publish last on it. Delivered at least once after
+        the commit, never before, and never if it is rolled back. Needs no running app. Raises NotInTransaction,
+        Overloaded (a session: when it commits), ContractError, or WiringError, also for a connection that has to be
+        awaited.
         """
-        from eventseam.app.ctx import Publisher
-        from eventseam.app.publish import publish_on
+        return self._outlet().publish(connection, event, correlation_id)
+
+    async def publish_async(self, connection: object, event: object, *, correlation_id: str | None = None) -> str:
+        """As `publish`, on a connection that is awaited (asyncpg, async psycopg, AsyncConnection) or on any other."""
+        return await self._outlet().publish_async(connection, event, correlation_id)
+
+    def _outlet(self) -> Outlet:
+        from eventseam.app.publish import Outlet
         from eventseam.clock import Seams
-        from eventseam.journal.append import Origin
 
-        if self._seams is None:
-            self._seams = Seams()  # kept: ids are drawn in blocks, and the caller holds the write lock
-
-        made = Publisher(self.name, frozenset(), frozenset()).event(event)
-        return publish_on(connection, made, Origin(self.name, correlation_id), self._seams)
+        if self._outlet_kept is None:
+            self._outlet_kept = Outlet(
+                self.name, Seams()
+            )  # kept: ids are drawn in blocks, while the caller holds locks
+        return self._outlet_kept
 
     def _adder(
         self,
