@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-DATABASES = ["sqlite"]
+DATABASES = ["sqlite", "postgresql"]
 
 
 @pytest.fixture(params=DATABASES)

@@ -119,7 +119,7 @@ def atomic_without_savepoint():
     "end, said",
     [
         (lambda: connection.commit(), "forbidden"),  # noqa: PLW0108 - in the handler's thread
-        (lambda: connection.rollback(), "forbidden"),
+        (lambda: connection.rollback(), "forbidden"),  # noqa: PLW0108 - as above
         (lambda: connection.close(), "rolled back"),  # noqa: PLW0108 - as above
         (lambda: transaction.set_rollback(True), "rolled back"),
         (atomic_without_savepoint, "rolled back"),

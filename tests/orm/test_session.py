@@ -223,3 +223,18 @@ async def test_the_rows_of_a_session_lie_before_its_events(url):
         with pytest.raises(IntegrityError):  # at the flush: nothing was appended yet
             await app.call(place, PlaceOrder("o1"))
         assert ["order.placed"] == await published(app, service)
+
+
+async def test_json_is_read_as_it_was_written(url, handle):
+    def act(command, tx):
+        tx.session.add(Order(id=command.order_id, email=command.email))
+        tx.session.add(Line(order_id=command.order_id, details={"n": [1, None]}))
+        tx.session.flush()
+        tx.session.expire_all()
+        found.extend(tx.session.scalars(select(Line.details)))
+
+    service, found = shop(url), []
+    place = handle(service, act)
+    async with running(url, service) as app:
+        await app.call(place, PlaceOrder("o1"))
+    assert [{"n": [1, None]}] == found

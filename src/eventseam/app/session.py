@@ -188,4 +188,14 @@ def _asyncpg_engine(raw: Any) -> _Kept:  # noqa: ANN401 - asyncpg is optional
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=connect, poolclass=StaticPool, pool_reset_on_return=None
     )
+    _reads_json_text(engine.sync_engine.dialect)
     return _kept(lent, engine.sync_engine)
+
+
+def _reads_json_text(dialect: Any) -> None:  # noqa: ANN401 - SQLAlchemy's
+    """Decode JSON in SQLAlchemy: its own way, a codec on the connection, would change what the engine itself reads."""
+    from sqlalchemy import JSON
+    from sqlalchemy.dialects.postgresql import json
+
+    dialect.supports_native_json_deserialization = False
+    dialect.colspecs = {**dialect.colspecs, JSON: json.JSON, json.JSONB: json.JSONB}  # SQLAlchemy 2.0

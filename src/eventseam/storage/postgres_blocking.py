@@ -75,7 +75,7 @@ class BlockingSql:
         """See ports.sql.Sql."""
         with self._lock, self.raw.cursor() as cursor:
             self._refuse()
-            if statement in by_columns():
+            if args and statement in by_columns():
                 cursor.execute(text_of(statement), [list(column) for column in zip(*args, strict=True)])  # type: ignore[arg-type]
             else:
                 cursor.executemany(text_of(statement), [plain(values) for values in args])  # type: ignore[arg-type]
