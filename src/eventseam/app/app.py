@@ -82,10 +82,7 @@ class App:
             stack.callback(self._forget)
             raised: BaseException | None = None
             async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(each)
-                    for each in (room.committer.run(), self._sweep(room), room.store.hear(room.hint.give))
-                ]
+                tasks = [group.create_task(each) for each in (*room.beside(), self._sweep(room))]
                 engines = [group.create_task(engine.run()) for engine in room.engines.values()]
                 try:
                     yield self
@@ -120,7 +117,7 @@ class App:
         room = self._started()
         service, name = self._handler_of(handler)
         made = outgoing(command)
-        engine = room.engines.get(service)
+        engine = room.engine_of(service, name)
         if engine is None:
             raise WiringError(f"{service} does not run in this process. Add it to only=, or send the command instead")
         return await engine.call(name, self._called(made))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eventseam.app.bus import RELAY, Bus, Part, bus_of
 from eventseam.app.handlers import Bench
 from eventseam.app.stores import open_source, open_store
 from eventseam.app.wiring import check_deps, foreign_channels
@@ -16,6 +17,7 @@ from eventseam.delivery.handler import Handler
 from eventseam.delivery.item import Done, Item
 from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.policy import Retry
+from eventseam.delivery.relay import Relay
 from eventseam.delivery.unsettled import count_unsettled
 from eventseam.journal.limits import Limits
 from eventseam.journal.look import lag
@@ -45,27 +47,54 @@ class EngineRoom:
     engines: Mapping[str, Engine]
     benches: Mapping[str, Bench[Any]]
     handlers: Mapping[str, frozenset[str]]
+    bus: Bus | None = None
+    relay: Relay | None = None
+
+    def engine_of(self, service: str, handler: str) -> Engine | None:
+        """The engine that runs a handler here, or None."""
+        return next((each for each in self.engines.values() if each.service == service and each.has(handler)), None)
+
+    def beside(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs beside the engines until they have stopped."""
+        running = [self.committer.run(), self.store.hear(self.hint.give)]
+        if self.bus is not None and self.relay is not None:
+            running += [self.relay.run(), self.bus.store.hear(self.bus.hint.give)]
+        return running
+
+    def stores(self) -> tuple[Store, ...]:
+        """The databases that are open: our own, then the bus."""
+        return (self.store, self.bus.store) if self.bus else (self.store,)
 
     async def is_idle(self) -> bool:
         """Whether every service has finished everything, and nothing is to be tried again.
 
         The database tells: a position is saved when what it passes is done. Ours are saved here if need be.
         """
-
-        async def look(sql: Sql) -> tuple[int, set[str]]:
-            behind = {str(row[0]) for row in await sql.rows("unfinished", sorted(self.engines))}
-            return (await sql.rows("retrying_rows"))[0][0], behind
-
-        retrying, behind = await self.store.read(look)
-        if (
-            retrying
-            or not self.committer.is_idle
-            or any(_owns(e) and not e.is_resting() for e in self.engines.values())
-        ):
+        retrying = (await self.store.read(lambda sql: sql.rows("retrying_rows")))[0][0]
+        busy = any(_owns(engine) and not engine.is_resting() for engine in self.engines.values())
+        if retrying or busy or not self.committer.is_idle:
             return False
-        for service in behind:
-            await self.engines[service].save()
-        return not behind
+        for _ in self.stores():  # twice with a bus: what one look at it sees may have come from behind our back
+            if await self._is_behind():
+                return False
+        return True
+
+    async def _is_behind(self) -> bool:
+        """Whether a reader has not finished everything, as far as is saved; what can be saved here will be."""
+        own: dict[str, Engine | Relay] = {name: each for name, each in self.engines.items() if name == each.service}
+        readers = [(self.store, own)]
+        if self.bus is not None and self.relay is not None:
+            own[self.relay.name] = self.relay
+            others: dict[str, Engine | Relay] = {
+                each.service: each for name, each in self.engines.items() if name != each.service
+            }
+            readers.append((self.bus.store, others))
+        is_behind = False
+        for store, those in readers:
+            for row in await store.ask("unfinished", sorted(those)):
+                await those[row[0]].save()
+                is_behind = True
+        return is_behind
 
     async def missing(self, now: datetime) -> list[str]:
         """What `is_idle` waits for, in words."""
@@ -102,26 +131,39 @@ async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExit
     store = open_store(app.settings, app.seams)
     stack.push_async_callback(store.close)
     await store.migrate([service.tables for service in services if service.tables])
-    await store.write(lambda sql: _register(sql, app, store.slots))
+    bus = bus_of(app)
+    if bus is not None:
+        stack.push_async_callback(bus.store.close)
+        await bus.open(store, app, services)
+    else:
+        await store.write(lambda sql: _register(sql, app.services, store.slots))
     hint = Hint()
     around = Surroundings(store, app.seams, app.probe, hint.tell(store.announce), app.settings.batch_max)
     committer = Committer(around)
-    limits = Limits(store, app.seams.clock, _limits(app), lambda channel: _readers(app, channel))
+    readers = (lambda _: {RELAY}) if bus else (lambda channel: _readers(app, channel))
+    limits = Limits(store, app.seams.clock, _limits(app), readers)
     benches: dict[str, Bench[Any]] = {}
     engines: dict[str, Engine] = {}
     handlers: dict[str, frozenset[str]] = {}
-    room = EngineRoom(store, committer, hint, around.wake, limits, engines, benches, handlers)
+    relay = bus.relay(store, hint, app, around, EngineOptions(app.settings.lease_seconds)) if bus else None
+    room = EngineRoom(store, committer, hint, around.wake, limits, engines, benches, handlers, bus, relay)
     known = frozenset(known.wire for known in app.registry.types)
     for service in services:
         deps = await stack.enter_async_context(service.deps_factory()) if service.deps_factory else None
         check_deps(service, deps)
         bench = Bench(service, app.seams, deps, foreign_channels(app.services, service), store.dialect)
-        staff = Staff((*bench.handlers(app.registry), unrouted(service.name, app)), known)
-        engine = Engine(staff, open_source(store, hint), committer, around, _options(app, service))
-        if _limits(app):
-            engine.throttle(room.throttle)
-        benches[service.name], engines[service.name] = bench, engine
-        handlers[service.name] = frozenset(each.name for each in staff.handlers)
+        wired, rest, source = bench.handlers(app.registry), unrouted(service.name, app), open_source(store, hint)
+        parts = [Part(service.name, (*wired, rest), source)]
+        if bus is not None:
+            parts = bus.parts(service.name, wired, rest, source)
+        for part in parts:
+            staff = Staff(part.handlers, known, part.reader)
+            engine = Engine(staff, part.source, committer, around, _options(app, service))
+            if _limits(app):
+                engine.throttle(room.throttle)
+            engines[part.reader] = engine
+        benches[service.name] = bench
+        handlers[service.name] = frozenset((*(each.name for each in wired), UNROUTED))
     if app.probe is not None:
         for orphan in await _orphans(room):
             app.probe.observe(orphan)
@@ -141,9 +183,9 @@ def _owns(engine: Engine) -> bool:
     return engine.shift is not None and engine.shift.on
 
 
-async def _register(sql: Sql, app: App, slots: int) -> None:
-    """Give every service of the app a position, running or not: what it has not seen must not be trimmed."""
-    for service in app.services:
+async def _register(sql: Sql, services: Iterable[Service[Any]], slots: int) -> None:
+    """Give every service of a journal a position, running or not: what it has not seen must not be trimmed."""
+    for service in services:
         await sql.many("new_position", [(service.name, slot) for slot in range(slots)])
 
 

@@ -115,11 +115,14 @@ class Settings:
         """Mask the URLs and check the numbers."""
         object.__setattr__(self, "database", _secret(self.database))
         object.__setattr__(self, "transport", _secret(self.transport))
-        if not self.transport_url.startswith("journal:"):
+        if not self.transport_url.startswith(("journal:", "postgresql:", "postgres:")):
             message = (
                 f"transport {redact(self.transport_url)!r} is not available: this version delivers through the journal"
             )
-            raise SettingsError(f"{message}. Leave EVENTSEAM_TRANSPORT out, or set it to journal:")
+            raise SettingsError(
+                f"{message}, or through a PostgreSQL database in which services meet. Leave EVENTSEAM_TRANSPORT out, "
+                "or set it to journal: or postgresql://…"
+            )
         if self.durability not in ("full", "normal"):
             raise SettingsError(f"durability is {self.durability!r}; write full or normal")
         for name, most in NUMBERS_MAX.items():

@@ -26,7 +26,7 @@ def open_store(settings: Settings, seams: Seams) -> Store:
 
         return SqliteStore(path_of(url), seams, SqliteOptions(durability=settings.durability))
     if url.startswith(("postgresql:", "postgres:")):
-        return _postgres(settings, seams)
+        return _postgres(url, settings, seams)
     if _PATH.fullmatch(url):
         raise SettingsError(f"'{url}' is a path, not the URL of a database. Write sqlite:///{url}")
     scheme = redact(url).partition(":")[0] or "?"
@@ -44,11 +44,17 @@ def open_source(store: Store, hint: Hint) -> LogSource:
     return SnapshotSource(store, hint)
 
 
-def _postgres(settings: Settings, seams: Seams) -> Store:
+def open_bus(settings: Settings, seams: Seams) -> Store | None:
+    """The database in which services meet, or None where the journal of their own one is the bus."""
+    url = settings.transport_url
+    return None if url.startswith("journal:") else _postgres(url, settings, seams)
+
+
+def _postgres(url: str, settings: Settings, seams: Seams) -> Store:
     try:
         from eventseam.storage.postgres import PostgresOptions, PostgresStore
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"PostgreSQL needs the package {error.name!r}. Install it with: pip install 'eventseam[postgresql]'"
         ) from error
-    return PostgresStore(settings.database_url, seams, PostgresOptions(durability=settings.durability))
+    return PostgresStore(url, seams, PostgresOptions(durability=settings.durability))

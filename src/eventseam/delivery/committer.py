@@ -88,9 +88,9 @@ class Committer:
                 if item.shift is not None and not item.shift.on:
                     return
                 positions = _positions((item,))
-                began = self._around.seams.clock.monotonic()
-                published = await body(_fences(positions))
-                self._finish((item,), positions, published, began)
+                began, fences = self._around.seams.clock.monotonic(), _fences(positions)
+                published = await body(fences)
+                self._finish((item,), positions, fences, began, published)
         finally:
             if self._queue:
                 self._work.set()
@@ -100,14 +100,19 @@ class Committer:
         behind = {(shift, number): slot for number, slot in shift.slots.items() if slot.saved != slot.window.done}
         async with held(behind.values()):
             moved: Positions = {place: [] for place, slot in behind.items() if slot.saved != slot.window.done}
-            if moved and shift.on:
+            if moved and shift.on and shift.memory is not None:
+                cursors = [(number, slot.rev, slot.window.done) for (_, number), slot in behind.items()]
+                await shift.memory.save(cursors)
+                for number, _, cursor in cursors:
+                    shift.slots[number].saved = cursor
+            elif moved and shift.on:
                 fences, seams = _fences(moved), self._around.seams
                 try:
                     await self._around.store.write(lambda sql: pass_fences(sql, fences, seams, alone=False))
                 except (Fenced, OutcomeUnknown):
                     shift.end()
                 else:
-                    self._committed((), moved)
+                    self._committed((), moved, fences)
         if self._queue:
             self._work.set()
 
@@ -167,21 +172,24 @@ class Committer:
         async def operation(sql: Sql) -> int:
             return await apply(sql, batch, fences, around.seams)
 
-        self._finish(batch, positions, await around.store.write(operation), began)
+        self._finish(batch, positions, fences, began, await around.store.write(operation))
 
-    def _finish(self, batch: Sequence[Item], positions: Positions, published: int, began: float) -> None:
-        self._committed(batch, positions)
+    def _finish(
+        self, batch: Sequence[Item], positions: Positions, fences: Sequence[Fence], began: float, published: int
+    ) -> None:
+        self._committed(batch, positions, fences)
         if published:
             self._around.wake()
         if self._around.probe is not None:
             self._report(batch, published, self._around.seams.clock.monotonic() - began)
 
-    def _committed(self, batch: Sequence[Item], positions: Positions) -> None:
-        for (shift, number), finished in positions.items():
+    def _committed(self, batch: Sequence[Item], positions: Positions, fences: Sequence[Fence]) -> None:
+        for ((shift, number), finished), fence in zip(positions.items(), fences, strict=True):
             slot = shift.slots[number]
             slot.window.advance(finished)
             slot.rev += 1
-            slot.saved = slot.window.done
+            if shift.memory is None:
+                slot.saved = fence.done  # not the window's: it may have read on during the commit
         for leader in batch:
             for item in (leader, *leader.others) if leader.others else (leader,):
                 item.home.settled(item)
@@ -226,6 +234,8 @@ def _fences(positions: Positions) -> list[Fence]:
 
 
 def _fence(shift: Shift, number: int, slot: Slot, finished: list[int]) -> Fence:
+    if shift.memory is not None:
+        return Fence(shift.reader, number, slot.rev, (), slot.stored)
     done, beyond = slot.window.after(finished)
     return Fence(shift.reader, number, slot.rev, beyond, done)
 

@@ -15,7 +15,7 @@ from eventseam.delivery.handler import Handler
 from eventseam.delivery.item import Done, Item, Lane, Parked
 from eventseam.delivery.lanes import Lanes
 from eventseam.delivery.options import UNROUTED, EngineOptions
-from eventseam.delivery.ownership import Ownership
+from eventseam.delivery.ownership import Ownership, Reader
 from eventseam.delivery.tasks import crew
 from eventseam.delivery.unsettled import retried
 from eventseam.errors import CursorLost, EventseamError, LaneParked, Refused, StorageUnavailable
@@ -34,10 +34,13 @@ _TEND_MAX_SECONDS = 0.5
 
 
 class Staff(NamedTuple):
-    """The handlers of one service, UNROUTED among them, and all names on the wire that the app knows."""
+    """The handlers of one service, UNROUTED among them, all names on the wire that the app knows, and the name of the
+    positions, if that is not the service's.
+    """
 
     handlers: Sequence[Handler]
     known: frozenset[str]
+    reader: str = ""
 
 
 class Engine:
@@ -47,18 +50,18 @@ class Engine:
         self, staff: Staff, source: LogSource, committer: Committer, around: Surroundings, options: EngineOptions
     ) -> None:
         """Wire an engine; nothing starts before `run`."""
-        handlers, known = staff
+        handlers, known, reader = staff
         self.service = handlers[0].service
         self._handlers = {handler.name: handler for handler in handlers}
         self._routes = _routes(handlers)
-        self._channels = sorted({kind.channel.name for handler in handlers for kind in handler.takes.values()})
+        self.channels = sorted({kind.channel.name for handler in handlers for kind in handler.takes.values()})
         self._source = source
         self._committer = committer
         self._around = around
         self._options = options
         self._known = known
         self._lanes = Lanes(list(self._handlers))
-        self._ownership = Ownership(self.service, source, around, options.lease_seconds)
+        self._ownership = Ownership(Reader(reader or self.service, self.service), source, around, options.lease_seconds)
         self._attempts = Attempts(handlers, self._lanes, committer, around, options)
         self._room = asyncio.Event()
         self._due = asyncio.Event()
@@ -122,6 +125,10 @@ class Engine:
             return lane in self.shift.parked
         return bool(await self._around.store.read(lambda sql: sql.rows("lane_rows", self.service, *lane)))
 
+    def has(self, handler: str) -> bool:
+        """Whether it runs a handler of this name."""
+        return handler in self._handlers
+
     def is_resting(self) -> bool:
         """Whether it owns something and nothing of that is under way, as far as it has read."""
         shift = self.shift
@@ -157,7 +164,7 @@ class Engine:
                 await self._wait_for_room()
                 continue
             try:
-                pages = await self._source.fetch(at, self._channels, room)
+                pages = await self._source.fetch(at, self.channels, room)
             except CursorLost:
                 shift.end()
                 return

@@ -31,6 +31,13 @@ _LOOK_AGAIN_SECONDS = 0.25
 _LEFT_EVERY_SECONDS = 0.02
 
 
+class Reader(NamedTuple):
+    """Who reads: the name of its positions, and the service whose unsettled messages come back in its lanes."""
+
+    name: str
+    service: str
+
+
 class Turn(NamedTuple):
     """What one look at the leases found: the slots that are ours, those that became ours with their lanes that have
     unsettled rows, how many we have too many, and who else owns something.
@@ -46,9 +53,10 @@ class Turn(NamedTuple):
 class Ownership:
     """One reader's claim on the slots of its source."""
 
-    def __init__(self, reader: str, source: LogSource, around: Surroundings, lease_seconds: float) -> None:
+    def __init__(self, reader: Reader, source: LogSource, around: Surroundings, lease_seconds: float) -> None:
         """Claim nothing yet. `lease_seconds` is how long a silent owner is respected."""
-        self._reader = reader
+        self._reader = reader.name
+        self._service = reader.service
         self._source = source
         self._around = around
         self._lease = lease_seconds
@@ -61,10 +69,11 @@ class Ownership:
             try:
                 await self._source.prepare()
                 turn = await self._around.store.write(lambda sql: self._turn(sql, is_new=True))
+                await self._recall(turn)
             except StorageUnavailable:
                 turn = None
             if turn is not None and turn.claimed:
-                shift = Shift(self._reader, {})
+                shift = Shift(self._reader, {}, self._source.memory)
                 shift.join(turn.claimed, turn.parked)
                 self._tell("owned", self._me, shift.slots)
                 return shift
@@ -85,6 +94,7 @@ class Ownership:
             except TimeoutError:
                 try:
                     turn = await self._around.store.write(lambda sql: self._turn(sql, is_new=False))
+                    await self._recall(turn)
                 except StorageUnavailable:
                     if clock.monotonic() - renewed >= self._lease:
                         shift.end()
@@ -140,6 +150,15 @@ class Ownership:
             shift.drop_leaving()
             self._tell("owned", self._me, shift.slots)
 
+    async def _recall(self, turn: Turn) -> None:
+        """Load the cursors of slots that became ours from where they are kept, if that is not our own database."""
+        if self._source.memory is not None and turn.claimed:
+            revisions = {number: slot.rev for number, slot in turn.claimed.items()}
+            for number, cursor in (await self._source.memory.load(revisions)).items():
+                slot = turn.claimed[number]
+                slot.window = Window(cursor, ())
+                slot.saved = cursor
+
     async def _turn(self, sql: Sql, *, is_new: bool) -> Turn:
         """Renew what we have and claim what is free, up to our share. What an old shift of ours had is claimed anew."""
         now = self._around.seams.clock.now().timestamp()
@@ -157,7 +176,7 @@ class Ownership:
         claimed: dict[int, Slot] = {}
         if len(mine) < share:
             claimed = _slots(await sql.rows("claim", *ours, share - len(mine), free), self._reader)
-        parked = await sql.rows("parked_lanes", self._reader, sorted(claimed)) if claimed else ()
+        parked = await sql.rows("parked_lanes", self._service, sorted(claimed)) if claimed else ()
         other = next((owner for _, owner in held if owner and owner != self._me), "")
         return Turn(mine, claimed, [(row[0], row[1], row[2]) for row in parked], len(mine) - share, other)
 

@@ -10,18 +10,22 @@ if TYPE_CHECKING:
 
     from eventseam.delivery.item import Lane
     from eventseam.delivery.window import Window
+    from eventseam.ports.transport import CursorMemory
 
 
 class Slot:
-    """One slot's window and fence. `gate` is held while something of it is being applied."""
+    """One slot's window and fence. `gate` is held while something of it is being applied.
 
-    __slots__ = ("gate", "rev", "saved", "window")
+    `stored` is the cursor in our own database, which stays as it is where the log keeps its readers' cursors.
+    """
+
+    __slots__ = ("gate", "rev", "saved", "stored", "window")
 
     def __init__(self, window: Window, rev: int) -> None:
         """Begin at a stored position whose row has revision `rev`."""
         self.window = window
         self.rev = rev
-        self.saved = window.done
+        self.saved = self.stored = window.done
         self.gate = asyncio.Lock()
 
 
@@ -33,11 +37,12 @@ class Shift:
     being tried again: row, then handler and slot. `leaving` are slots that are about to be given back.
     """
 
-    __slots__ = ("claimed", "ended", "leaving", "on", "parked", "reader", "recheck", "slot_of", "slots")
+    __slots__ = ("claimed", "ended", "leaving", "memory", "on", "parked", "reader", "recheck", "slot_of", "slots")
 
-    def __init__(self, reader: str, slots: dict[int, Slot]) -> None:
+    def __init__(self, reader: str, slots: dict[int, Slot], memory: CursorMemory | None = None) -> None:
         """Start with everything owned and nothing in flight."""
         self.reader = reader
+        self.memory = memory
         self.slots = slots
         self.on = True
         self.ended = asyncio.Event()

@@ -17,7 +17,7 @@ from eventseam.ports.transport import Received
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eventseam.delivery.item import Item, Parked
+    from eventseam.delivery.item import Cause, Item, Parked
     from eventseam.ports.sql import Row, Sql
 
 State = Literal["retrying", "waiting", "dead"]
@@ -177,3 +177,12 @@ def _unsettled(row: Row) -> Unsettled:
 
 def _ids(ids: tuple[int, ...] | None) -> list[int] | None:
     return None if ids is None else list(ids)
+
+
+async def keep_dead(sql: Sql, reader: str, received: Received, cause: Cause, now: float) -> None:
+    """Add a dead letter of a relay: a message that its sink does not take."""
+    envelope = received.envelope
+    texts = (cause.error_class, cause.message, cause.trace)
+    stored = msgspec.json.encode(envelope).decode()
+    where = (reader, "relay", envelope.key, envelope.id)
+    await sql.changed("park", *where, "dead", 1, now, now, *texts, received.position, stored, raw(received.body), 0)

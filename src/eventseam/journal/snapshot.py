@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from eventseam.journal.source import Hint
     from eventseam.ports.sql import Row, Store
-    from eventseam.ports.transport import Cursor
+    from eventseam.ports.transport import Cursor, CursorMemory
 
 _SLOT = 15
 _HEAD = 16
@@ -34,8 +34,9 @@ class SnapshotSource:
 
     shape: Literal["log"] = "log"
 
-    def __init__(self, store: Store, hint: Hint) -> None:
-        """Read the journal of `store`, woken by `hint`."""
+    def __init__(self, store: Store, hint: Hint, memory: CursorMemory | None = None) -> None:
+        """Read the journal of `store`, woken by `hint`; `memory` keeps the cursors of a reader of another database."""
+        self.memory = memory
         self._store = store
         self._woken = hint.listen()
         self._size = PageSize()

@@ -75,6 +75,7 @@ class JournalSource:
     """One reader's view of a journal whose ids rise in commit order. See ports.transport.LogSource."""
 
     shape: Literal["log"] = "log"
+    memory = None
 
     def __init__(self, store: Store, hint: Hint) -> None:
         """Read the journal of `store`, woken by `hint`."""

@@ -48,6 +48,21 @@ class Page(NamedTuple):
     is_whole: bool
 
 
+class CursorMemory(Protocol):
+    """Where cursors are kept that mean nothing outside of their log: in the log's own database.
+
+    They are saved after the commit of the effects. After a crash messages come again; the inbox absorbs them.
+    """
+
+    async def load(self, revisions: Mapping[int, int]) -> Mapping[int, Cursor]:
+        """The cursors of slots, whose owner has these revisions from now on."""
+        ...
+
+    async def save(self, cursors: Sequence[tuple[int, int, Cursor]]) -> None:
+        """Keep slot, revision and cursor, where no newer revision is kept."""
+        ...
+
+
 class LogSource(Protocol):
     """A log with positions, read in `slots` fixed partitions by key.
 
@@ -56,6 +71,11 @@ class LogSource(Protocol):
     """
 
     shape: Literal["log"]
+
+    @property
+    def memory(self) -> CursorMemory | None:
+        """Where its cursors are kept, if not in the reader's own database, in the transaction of the effects."""
+        ...
 
     @property
     def slots(self) -> int:

@@ -1,0 +1,187 @@
+"""The relay: copies a journal to a sink, each key's messages in their order, and notes how far it is.
+
+It owns slots as an engine does. What landed is a prefix of what it has published, perhaps twice: it publishes a batch
+again until it is in, and starts no later one before. A sink that is down grows the journal and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from eventseam.delivery.apply import Fence, pass_fences
+from eventseam.delivery.item import cause_of
+from eventseam.delivery.ownership import Ownership, Reader
+from eventseam.delivery.unsettled import keep_dead
+from eventseam.errors import CursorLost, Fenced, OutcomeUnknown, StorageUnavailable
+from eventseam.ports.probe import StorageTrouble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from eventseam.delivery.committer import Surroundings
+    from eventseam.delivery.options import EngineOptions
+    from eventseam.delivery.shift import Shift
+    from eventseam.ports.sql import Sql
+    from eventseam.ports.transport import Cursor, LogSource, Page, Received, Sink
+
+_POLL_FIRST_SECONDS = 0.005
+_POLL_MAX_SECONDS = 0.1
+_PAUSE_FIRST_SECONDS = 0.05
+_PAUSE_MAX_SECONDS = 2.0
+
+
+class Relay:
+    """One journal's way to one sink. `run` does everything."""
+
+    def __init__(self, name: str, source: LogSource, sink: Sink, around: Surroundings, options: EngineOptions) -> None:
+        """Wire a relay whose positions are called `name`; nothing starts before `run`."""
+        self.name = name
+        self.channels: Sequence[str] = ()
+        self._source = source
+        self._sink = sink
+        self._around = around
+        self._options = options
+        self._ownership = Ownership(Reader(name, name), source, around, options.lease_seconds)
+        self._is_resting = False
+        self._must_note = False
+        self._noted = (0.0, -1)
+
+    async def run(self) -> None:
+        """Own, read, publish, until cancelled; then give up ownership."""
+        try:
+            while True:
+                shift = await self._ownership.take()
+                async with asyncio.TaskGroup() as group:
+                    copying = group.create_task(self._copy(shift))
+                    await self._ownership.keep(shift)
+                    copying.cancel()
+                self._ownership.lost()
+        finally:
+            await self._ownership.release()
+
+    async def save(self) -> None:
+        """Note soon how far it has looked, also past messages that it does not publish."""
+        self._must_note = True
+
+    def is_resting(self) -> bool:
+        """Whether its last look found nothing, and everything before is noted."""
+        return self._is_resting
+
+    async def _copy(self, shift: Shift) -> None:
+        pause = _POLL_FIRST_SECONDS
+        while shift.on:
+            at = {number: shift.slots[number].window.done for number in shift.staying}
+            try:
+                pages = await self._source.fetch(at, self.channels, self._options.page_max)
+            except CursorLost:
+                shift.end()
+                return
+            except StorageUnavailable:
+                await self._around.seams.clock.sleep(_POLL_MAX_SECONDS)
+                continue
+            messages = _in_order(pages)
+            must_note = _unsaved(shift) or self._must_note or self._is_time_to_note()
+            self._is_resting = not messages and not must_note
+            # The commit of what was done before waits for the disk, and so for everything that this look has seen:
+            # nothing is published that a crash of the server could take back.
+            if (messages or must_note) and not await self._note(shift):
+                return
+            if messages and not await self._publish(shift, messages):
+                return
+            _advance(shift, at, pages)
+            if messages:
+                pause = _POLL_FIRST_SECONDS
+            elif all(page.is_whole for page in pages):
+                await self._source.wait(pause)
+                pause = min(pause * 1.5, _POLL_MAX_SECONDS)
+
+    def _is_time_to_note(self) -> bool:
+        """Whether the journal has grown by what is not published here, and that was not noted for a while."""
+        at, head = self._noted
+        if self._source.head == head:
+            return False
+        return self._around.seams.clock.monotonic() - at > self._options.save_position_seconds
+
+    async def _note(self, shift: Shift) -> bool:
+        """Note how far every slot is, durably; False if the shift is over."""
+        slots = {number: shift.slots[number] for number in sorted(shift.slots)}
+        fences = [Fence(shift.reader, number, slot.rev, (), slot.window.done) for number, slot in slots.items()]
+
+        async def note(sql: Sql) -> None:
+            await sql.rows("be_durable")
+            await pass_fences(sql, fences, self._around.seams, alone=False)
+
+        pause = _PAUSE_FIRST_SECONDS
+        while shift.on:
+            try:
+                await self._around.store.write(note)
+            except (Fenced, OutcomeUnknown):
+                shift.end()
+            except StorageUnavailable as error:
+                pause = await self._pause(error, pause)
+            else:
+                for slot in slots.values():
+                    slot.rev += 1
+                    slot.saved = slot.window.done
+                self._must_note = False
+                self._noted = (self._around.seams.clock.monotonic(), self._source.head)
+                return True
+        return False
+
+    async def _publish(self, shift: Shift, messages: Sequence[Received]) -> bool:
+        """Publish until it is in; False if the shift is over."""
+        pause = _PAUSE_FIRST_SECONDS
+        self._around.seams.at("pre-publish")
+        while shift.on:
+            try:
+                await self._sink.publish(messages)
+            except (StorageUnavailable, OutcomeUnknown) as error:
+                pause = await self._pause(error, pause)
+            except Exception as error:  # noqa: BLE001 - whatever a sink says of a message is that message's own affair
+                if len(messages) == 1:
+                    return await self._keep(shift, messages[0], error)
+                return all([await self._publish(shift, (message,)) for message in messages])
+            else:
+                self._around.seams.at("post-publish")
+                return True
+        return False
+
+    async def _keep(self, shift: Shift, message: Received, error: Exception) -> bool:
+        """A message that the sink will never take becomes a dead letter: nothing is skipped without a row."""
+        pause, now = _PAUSE_FIRST_SECONDS, self._around.seams.clock.now().timestamp()
+        while shift.on:
+            try:
+                await self._around.store.write(lambda sql: keep_dead(sql, self.name, message, cause_of(error), now))
+            except StorageUnavailable as trouble:
+                pause = await self._pause(trouble, pause)
+            else:
+                return True
+        return False
+
+    async def _pause(self, error: Exception, pause: float) -> float:
+        if self._around.probe is not None:
+            self._around.probe.observe(StorageTrouble(str(error), pause))
+        await self._around.seams.clock.sleep(pause)
+        return min(pause * 2, _PAUSE_MAX_SECONDS)
+
+
+def _unsaved(shift: Shift) -> bool:
+    """Whether something was published that is not noted yet."""
+    return any(slot.saved != slot.window.done for slot in shift.slots.values())
+
+
+def _in_order(pages: Sequence[Page]) -> list[Received]:
+    """The messages of all slots, by position: the order in which they were appended."""
+    found = [message for page in pages for message in page.messages]
+    found.sort(key=lambda message: message.position)
+    return found
+
+
+def _advance(shift: Shift, at: Mapping[int, Cursor], pages: Sequence[Page]) -> None:
+    for page in pages:
+        slot = shift.slots.get(page.slot)
+        if slot is not None and slot.window.done == at[page.slot]:
+            slot.window.done = slot.window.scanned = page.end
+            if not page.messages and slot.saved == at[page.slot]:
+                slot.saved = page.end  # nothing was published: there is nothing to note

@@ -1,0 +1,5 @@
+-- be_durable: every commit waits for the disk, or loses only at power loss
+SELECT 1;
+
+-- new_remote_position: make the row of a slot of another journal, whose cursor is kept there: all of ours is finished
+INSERT INTO positions (reader, slot, done) VALUES ($1, $2, 9223372036854775807) ON CONFLICT DO NOTHING;

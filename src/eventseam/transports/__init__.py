@@ -1,0 +1,1 @@
+"""Where messages travel between services: one file for each kind of broker."""
