@@ -7,7 +7,9 @@ Refused: RETURNING (nobody could read it), queries, and an ORM update by primary
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 SHAPES_MAX = 1_024
 """How many compiled shapes are kept; at more, all are compiled again when they come."""
+
+_PLACEHOLDERS_ONLY = re.compile(r"VALUES \(\$1(?:, \$\d+)*\)(?: ON CONFLICT[^$]* DO NOTHING)?$")
+"""An INSERT whose values get their types from its columns: the driver may send many rows of it as columns."""
 
 _NO_ROW: Mapping[str, Any] = MappingProxyType({})
 
@@ -46,6 +51,16 @@ class Plan(NamedTuple):
     steps: tuple[Step, ...]
     names: tuple[str, ...]
     expanding: Any = None
+    pick: Callable[[Any], tuple[Any, ...]] | None = None
+    """All the values of a row at once, where they are taken as they are given."""
+
+
+class _Known(NamedTuple):
+    """A statement that comes with rows, seen before: its plans by the names in the row."""
+
+    statement: Any  # kept alive, so that its id is not given to another one
+    key: Any
+    plans: dict[tuple[str, ...], Plan]
 
 
 class _Mark(NamedTuple):
@@ -94,8 +109,9 @@ class Statements:
 
     def __init__(self, dialect: str) -> None:
         """Load SQLAlchemy's own dialect. Raises WiringError for one that is unknown here."""
-        self._dialect = _dialect(dialect)
+        self._dialects = _dialects(dialect)
         self._plans: dict[object, Plan] = {}
+        self._known: dict[int, _Known] = {}
 
     def writes(self, statement: Any, rows: Sequence[object]) -> list[Write]:  # noqa: ANN401 - SQLAlchemy is optional
         """A statement with its rows of values (none: the statement holds them) as text and values.
@@ -104,10 +120,18 @@ class Statements:
         """
         if isinstance(statement, str):  # of a subclass
             return [(str(statement), rows)]
-        key = _key_of(statement)
         if not rows:
-            return [self._write(statement, key, _NO_ROW)]
-        return [self._write(statement, key, _checked(row)) for row in rows]
+            key = _key_of(statement)
+            return [written(self.plan(statement, key, _NO_ROW), _NO_ROW, () if key is None else key.bindparams)]
+        known = self._known.get(id(statement)) or self._seen(statement)
+        plans = known.plans
+        found: list[Write] = []
+        for row in rows:
+            plan = plans.get(tuple(row)) if row.__class__ is dict else None
+            if plan is None:
+                plan = plans[tuple(_checked(row))] = self.plan(statement, known.key, _checked(row))
+            found.append(written(plan, row, () if known.key is None else known.key.bindparams))  # type: ignore[arg-type]
+        return found
 
     def plan(self, statement: Any, key: Any, row: Row) -> Plan:  # noqa: ANN401 - SQLAlchemy's, untyped
         """The compiled shape of a statement with such a row; `key` is its cache key, or None if it has none."""
@@ -121,16 +145,22 @@ class Statements:
             plan = self._plans[shape] = self._compiled(statement, key, tuple(row))
         return plan
 
-    def _write(self, statement: Any, key: Any, row: Row) -> Write:  # noqa: ANN401 - as above
-        return written(self.plan(statement, key, row), row, () if key is None else key.bindparams)
+    def _seen(self, statement: Any) -> _Known:  # noqa: ANN401 - as above
+        if len(self._known) >= SHAPES_MAX:
+            self._known.clear()
+        known = self._known[id(statement)] = _Known(statement, _key_of(statement), {})
+        return known
 
     def _compiled(self, statement: Any, key: Any, given: tuple[str, ...]) -> Plan:  # noqa: ANN401 - as above
         columns = _columns_of(statement)
         _check(statement, given, is_mapped=columns is not None)
         names = {columns.get(name, name) if columns else name: name for name in given}
-        compiled = statement.compile(
-            dialect=self._dialect, column_keys=list(names), for_executemany=True, cache_key=key
-        )
+        keys = list(names)
+        compiled = statement.compile(dialect=self._dialects[0], column_keys=keys, for_executemany=True, cache_key=key)
+        if len(self._dialects) > 1 and not _PLACEHOLDERS_ONLY.search(compiled.string):
+            compiled = statement.compile(
+                dialect=self._dialects[1], column_keys=keys, for_executemany=True, cache_key=key
+            )
         marks = {name: _Mark(given=asked) for name, asked in names.items()}
         bound = None if key is None else [_Mark(bound=number) for number in range(len(key.bindparams))]
         values = compiled.construct_params(marks, extracted_parameters=bound, escape_names=False, _no_postcompile=True)
@@ -142,11 +172,13 @@ class Statements:
         steps = tuple(
             _step(values[name], defaults.get(name), None if expands else processors.get(name)) for name in order
         )
-        return Plan(compiled.string, steps, order, compiled if expands else None)
+        return Plan(compiled.string, steps, order, compiled if expands else None, None if expands else _pick(steps))
 
 
 def written(plan: Plan, row: Row, binds: Sequence[Any]) -> Write:
     """The text and values of one row. `binds` are the parameters that the statement holds, as in its cache key."""
+    if plan.pick is not None:
+        return plan.text, plan.pick(row)
     args: list[object] = []
     evaluation: Evaluation | None = None
     for given, bound, default, value, process in plan.steps:
@@ -161,6 +193,17 @@ def written(plan: Plan, row: Row, binds: Sequence[Any]) -> Write:
     if plan.expanding is None:
         return plan.text, args
     return _expanded(plan, args)
+
+
+def _pick(steps: Sequence[Step]) -> Callable[[Any], tuple[Any, ...]] | None:
+    """How to take all values of a row at once, or None where one of them is not simply given."""
+    names = [step.given for step in steps if step.given is not None and step.process is None]
+    if not names or len(names) != len(steps):
+        return None
+    if len(names) > 1:
+        return itemgetter(*names)
+    only = names[0]
+    return lambda row: (row[only],)
 
 
 def _value(step: Step, row: Row, binds: Sequence[Any], evaluation: Evaluation) -> Any:  # noqa: ANN401 - a column's
@@ -213,16 +256,26 @@ def evaluated(default: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - SQLAlchem
     )
 
 
-def _dialect(name: str) -> Any:  # noqa: ANN401 - SQLAlchemy's, untyped
+def _dialects(name: str) -> tuple[Any, ...]:
+    """The dialect to compile with first, and the one for what is more than an INSERT of placeholders."""
     if name == "sqlite":
         from sqlalchemy.dialects import sqlite
 
-        return sqlite.dialect(paramstyle="numeric_dollar")
+        return (sqlite.dialect(paramstyle="numeric_dollar"),)
     if name == "postgresql":
         from sqlalchemy.dialects.postgresql import asyncpg
 
-        return asyncpg.dialect()  # type: ignore[no-untyped-call]
+        without_casts, with_casts = asyncpg.dialect(), asyncpg.dialect()  # type: ignore[no-untyped-call]
+        without_casts.statement_compiler = _without_casts(without_casts.statement_compiler)
+        return without_casts, with_casts
     raise WiringError(f"no SQLAlchemy dialect is known for a {name} database. Write SQL text: ctx.write('INSERT …')")
+
+
+def _without_casts(compiler: type[Any]) -> type[Any]:
+    def render_bind_cast(_compiler: object, _type: object, _dbapi_type: object, sqltext: str) -> str:
+        return sqltext
+
+    return type("CompilerWithoutCasts", (compiler,), {"render_bind_cast": render_bind_cast})
 
 
 def _key_of(statement: Any) -> Any:  # noqa: ANN401 - SQLAlchemy is optional
