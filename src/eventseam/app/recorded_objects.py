@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from eventseam.app.recorded import Plan, evaluated, written
+from eventseam.app.recorded import SHAPES_MAX, Plan, evaluated, written
 from eventseam.errors import WiringError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from eventseam.app.recorded import Statements, Write
 
-_PLAIN = frozenset({str, int, float, bool, bytes, type(None), Decimal, UUID, datetime, date, time, timedelta})
-"""Types that cannot be SQL expressions."""
+_GIVEN = frozenset({str, int, float, bool, bytes, Decimal, UUID, datetime, date, time, timedelta})
+"""Types of values that are neither None nor SQL expressions."""
+
+_PLAIN = _GIVEN | {type(None)}
 
 
 class _Attribute(NamedTuple):
@@ -45,6 +48,14 @@ class _Shape(NamedTuple):
     """Of each table after the first: the key columns that its row must have."""
 
 
+class _Whole(NamedTuple):
+    """The INSERT of objects that need no default: their values are taken at once."""
+
+    text: str
+    pick: Callable[[Any], tuple[Any, ...]]
+    processes: tuple[Callable[[Any], Any] | None, ...] | None
+
+
 class _Defaults:
     """What a default that takes a context may ask."""
 
@@ -62,34 +73,60 @@ class Objects:
 
     def __init__(self, statements: Statements) -> None:
         """Compile with `statements`."""
-        from sqlalchemy.inspection import inspect
+        from sqlalchemy.orm.attributes import instance_state
 
-        self._inspect: Callable[..., Any] = inspect
+        self._state_of: Callable[[object], Any] = instance_state
         self._statements = statements
         self._shapes: dict[type, _Shape] = {}
         self._plans: dict[object, Plan] = {}
+        self._wholes: dict[object, _Whole | None] = {}
 
-    def writes(self, instance: object) -> Iterator[Write]:
+    def writes(self, instance: object) -> list[Write]:
         """The INSERT of a new object, one per table of its class, in the order that foreign keys ask for.
 
         Defaults of Python are evaluated now and set on the object, as a flush does. Raises WiringError for what only
         a Session can do.
         """
-        state = self._inspect(instance, raiseerr=False)
-        cls = type(instance)
-        if not getattr(state, "is_instance", False):
-            raise _unmapped(instance)
-        if not state.transient:
-            raise WiringError(
-                f"ctx.add() takes a new {cls.__name__}; this one belongs to a Session or came from one. Change rows "
-                "with ctx.write(update(…)), or with tx.session in an on_tx() or handle_tx() handler."
-            )
+        try:
+            state = self._state_of(instance)
+        except AttributeError:
+            raise _unmapped(instance) from None
+        cls, values = type(instance), instance.__dict__
+        if (state.key is not None or state.session_id is not None) and not state.transient:
+            raise _attached(cls)
+        known = (cls, *values)
+        whole = self._wholes.get(known)
+        if whole is not None:
+            taken = whole.pick(values)
+            if _GIVEN.issuperset(map(type, taken)):
+                return [(whole.text, taken if whole.processes is None else _processed(taken, whole.processes))]
         shape = self._shapes.get(cls)
         if shape is None:
             shape = self._shapes[cls] = _shape(state.mapper)
-        rows = _rows(instance, state.dict, shape)
-        for number, row in enumerate(rows):
-            yield written(self._plan(shape, cls, number, row), row, ())
+        if known not in self._wholes:
+            self._learn(known, shape, frozenset(values))
+        rows = _rows(instance, values, shape)
+        plans = [self._plan(shape, cls, number, row) for number, row in enumerate(rows)]
+        return [written(plan, row, ()) for plan, row in zip(plans, rows, strict=True)]
+
+    def _learn(self, known: tuple[Any, ...], shape: _Shape, names: frozenset[str]) -> None:
+        """Remember whether objects with these attributes set may be taken at once."""
+        if len(self._wholes) >= SHAPES_MAX:
+            self._wholes.clear()
+        self._wholes[known] = self._whole(shape, names)
+
+    def _whole(self, shape: _Shape, names: frozenset[str]) -> _Whole | None:
+        left = [each for each in shape.attributes if each.key not in names]
+        if len(shape.inserts) > 1 or names & set(shape.relations) or any(each.default or each.always for each in left):
+            return None
+        attributes = {each.columns[0][1]: each.key for each in shape.attributes if each.key in names}
+        (insert,) = shape.inserts
+        plan = self._statements.plan(insert, insert._generate_cache_key(), attributes)  # noqa: SLF001 - as in recorded
+        keys = [attributes[step.given] for step in plan.steps if step.given is not None]
+        if len(keys) != len(plan.steps) or len(keys) < 2:  # noqa: PLR2004 - one would be no tuple
+            return None
+        processes = tuple(step.process for step in plan.steps)
+        return _Whole(plan.text, itemgetter(*keys), processes if any(processes) else None)
 
     def _plan(self, shape: _Shape, cls: type, number: int, row: Mapping[str, Any]) -> Plan:
         key = (cls, number, tuple(row))
@@ -98,8 +135,22 @@ class Objects:
             if number:
                 _check_keys(cls, shape.keys[number - 1], row)
             insert = shape.inserts[number]
+            if len(self._plans) >= SHAPES_MAX:
+                self._plans.clear()
             plan = self._plans[key] = self._statements.plan(insert, insert._generate_cache_key(), row)  # noqa: SLF001 - as in recorded
         return plan
+
+
+def _processed(values: Sequence[object], processes: Sequence[Callable[[Any], Any] | None]) -> list[object]:
+    pairs = zip(values, processes, strict=True)
+    return [value if process is None else process(value) for value, process in pairs]
+
+
+def _attached(cls: type) -> WiringError:
+    return WiringError(
+        f"ctx.add() takes a new {cls.__name__}; this one belongs to a Session or came from one. Change rows with "
+        "ctx.write(update(…)), or with tx.session in an on_tx() or handle_tx() handler."
+    )
 
 
 def _rows(instance: object, values: dict[str, Any], shape: _Shape) -> list[dict[str, Any]]:
