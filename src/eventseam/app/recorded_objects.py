@@ -117,10 +117,10 @@ class Objects:
 
     def _whole(self, shape: _Shape, names: frozenset[str]) -> _Whole | None:
         left = [each for each in shape.attributes if each.key not in names]
-        if len(shape.inserts) > 1 or names & set(shape.relations) or any(each.default or each.always for each in left):
+        if len(shape.inserts) != 1 or names & set(shape.relations) or any(each.default or each.always for each in left):
             return None
         attributes = {each.columns[0][1]: each.key for each in shape.attributes if each.key in names}
-        (insert,) = shape.inserts
+        insert = shape.inserts[0]
         plan = self._statements.plan(insert, insert._generate_cache_key(), attributes)  # noqa: SLF001 - as in recorded
         keys = [attributes[step.given] for step in plan.steps if step.given is not None]
         if len(keys) != len(plan.steps) or len(keys) < 2:  # noqa: PLR2004 - one would be no tuple
