@@ -1,22 +1,25 @@
-"""PostgreSQL by asyncpg: a pool for transactions, one connection for the tail, and psycopg for handlers in threads.
+"""A real database: PostgreSQL 15 or newer, by asyncpg on the loop and by psycopg in the threads of `def` handlers.
 
-Transactions are READ COMMITTED and bounded in time on both sides. The tail is read on a connection of its own, outside
-of any transaction; whenever that is opened again, `generation` says so.
+Writes and transactions run on a bounded pool, READ COMMITTED; the journal is polled on one connection of its own, in
+autocommit. Every connection is checked when it is opened (see postgres_connect). Trouble is StorageUnavailable and is
+tried again; only a COMMIT whose reply was lost is OutcomeUnknown.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
-import asyncpg
-
-from eventseam.errors import OutcomeUnknown, StorageUnavailable
-from eventseam.storage.postgres_binding import PostgresSql, text_of
-from eventseam.storage.postgres_blocking import BlockingPool
-from eventseam.storage.postgres_connect import CONFLICTS, PostgresOptions, connect, is_lost, is_trouble, told
-from eventseam.storage.postgres_schema import bring_up_to_date
+from eventseam.errors import EventseamError, OutcomeUnknown, StorageUnavailable
+from eventseam.storage.postgres_binding import AsyncpgSql, Connection, SharedSql
+from eventseam.storage.postgres_blocking import Blocking
+from eventseam.storage.postgres_connect import BEGIN, FAILED, PostgresOptions, Role, connect
+from eventseam.storage.postgres_errors import ends_connection, is_to_repeat, is_trouble, told
+from eventseam.storage.postgres_notices import Notices
+from eventseam.storage.postgres_pool import Pool, close
+from eventseam.storage.postgres_schema import PATIENCE, bring_up_to_date, run_tables
+from eventseam.storage.postgres_url import address_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -24,218 +27,192 @@ if TYPE_CHECKING:
     from eventseam.clock import Seams
     from eventseam.ports.sql import Operation, Row, Sql
 
-T = TypeVar("T")
-
 __all__ = ["PostgresOptions", "PostgresStore"]
 
-SLOTS = 16
-_CONFLICTS_MAX = 5
-_ANNOUNCE_EVERY_SECONDS = 0.01
-_LISTEN_CHECK_SECONDS = 10.0
-_LISTEN_AGAIN_SECONDS = 1.0
-_ROLLBACK_SECONDS = 5.0
-_CHANNEL = "eventseam"
+T = TypeVar("T")
+
+_BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_REPEATS_MAX: Final = 5
+_ROLLBACK_SECONDS: Final = 2.0
 
 
 class PostgresStore:
     """A PostgreSQL database. See ports.sql.Store."""
 
     dialect = "postgresql"
-    slots = SLOTS
+    slots = 16
 
     def __init__(self, url: str, seams: Seams, options: PostgresOptions | None = None) -> None:
-        """Name the database; connections are opened when they are needed."""
-        self._url = url
+        """Read the URL; connections come with the first operations. Raises SettingsError."""
         self._seams = seams
         self._options = options or PostgresOptions()
-        self.transactions_max = self._options.transactions_max
-        self.generation = 0
-        self._idle: list[asyncpg.Connection[Any]] = []
-        self._free = asyncio.Semaphore(self._options.connections_max + self._options.transactions_max)
-        self._reader: asyncpg.Connection[Any] | None = None
-        self._reading = asyncio.Lock()
-        self._blocking = BlockingPool(url, self._options)
-        self._grown = asyncio.Event()
-        self._is_closed = False
+        self._address = address_of(url)
+        self._is_known = False
+        self._pool = Pool(lambda: self._connect("write"), self._options.connections_max)
+        self._gate = asyncio.Semaphore(self._options.transactions_max)
+        self._asking = asyncio.Lock()
+        self._asker: Connection | None = None
+        self._generation = 0
+        self._blocking = Blocking(self._address, self._options, seams)
+        self._notices = Notices(lambda: self._connect("listen"), self._options, seams)
+        self._begin_handler = (
+            f"{BEGIN}; SET LOCAL idle_in_transaction_session_timeout = "
+            f"{round(self._options.handler_idle_seconds_max * 1_000)}"
+        )
+
+    @property
+    def transactions_max(self) -> int:
+        """See ports.sql.Store."""
+        return self._options.transactions_max
+
+    @property
+    def generation(self) -> int:
+        """See ports.sql.Store."""
+        return self._generation
 
     async def migrate(self, tables: Sequence[str] = ()) -> None:
-        """See ports.sql.Store."""
-
-        async def operation(sql: Sql) -> None:
-            await bring_up_to_date(sql, self._seams, tables)
-
-        await self.write(operation)
+        """See ports.sql.Store. Another process that migrates is waited for."""
+        async with self._pool.lend() as connection:
+            sql = AsyncpgSql(connection)
+            try:
+                await connection.command(f"{BEGIN}; {PATIENCE}")
+                await bring_up_to_date(sql, connection.raw, self._seams)
+                await run_tables(connection.raw, tables)
+            except BaseException as error:  # noqa: BLE001 - raised again there
+                await self._undo(connection, error)
+            await self._commit(connection)
+            connection.forget()
 
     async def ask(self, statement: str, *args: object) -> Sequence[Row]:
         """See ports.sql.Store."""
-        async with self._reading:
-            connection = await self._own_reader()
+        async with self._asking:
+            connection = self._asker
+            if connection is None or not connection.is_open:
+                connection = self._asker = await self._connect("poll")
+                self._generation += 1
             try:
-                return await connection.fetch(text_of(statement), *args)
-            except BaseException as error:
-                if not isinstance(error, asyncpg.PostgresError) or connection.is_closed():
-                    connection.terminate()  # whatever was cut off in the middle: a new one is a new generation
-                raise self._translated(error) from error
+                return await AsyncpgSql(connection).rows(statement, *args)
+            except Exception as error:
+                if is_to_repeat(error):
+                    connection.forget()
+                if is_to_repeat(error) or is_trouble(error):
+                    raise self._trouble(error) from error
+                raise
 
     async def read(self, operation: Operation[T]) -> T:
         """See ports.sql.Store."""
-        async with self._connection() as connection:
+        async with self._pool.lend() as connection:
             try:
-                await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                result = await operation(PostgresSql(connection))
-                await connection.execute("ROLLBACK")
-            except BaseException as error:
-                await _roll_back(connection)
-                raise self._translated(error) from error
+                await connection.command(_BEGIN_READ)
+                result = await operation(AsyncpgSql(connection))
+                await connection.command("COMMIT")
+            except BaseException as error:  # noqa: BLE001 - raised again there
+                await self._undo(connection, error)
             return result
 
     async def write(self, operation: Operation[T]) -> T:
-        """See ports.sql.Store. After a deadlock or a serialization failure the operation runs again, a few times."""
-        for attempt in range(_CONFLICTS_MAX):
-            async with self._connection() as connection:
+        """See ports.sql.Store. After a deadlock the operation runs again at once."""
+        for left in reversed(range(_REPEATS_MAX)):
+            async with self._pool.lend() as connection:
                 try:
-                    await self._begin(connection)
-                    result = await operation(PostgresSql(connection))
-                    await self._commit(connection)
-                except BaseException as error:
-                    await _roll_back(connection)
-                    if getattr(error, "sqlstate", None) in CONFLICTS and attempt < _CONFLICTS_MAX - 1:
-                        continue
-                    raise self._translated(error) from error
-                return result
-        raise AssertionError("the last attempt returns or raises")
+                    return await self._run(connection, operation)
+                except Exception as error:
+                    if not is_to_repeat(error):
+                        raise
+                    if not left:
+                        raise self._trouble(error) from error
+        raise AssertionError("unreachable")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Sql]:
-        """See ports.sql.Store."""
-        async with self._connection() as connection:
+        """See ports.sql.Store. A deadlock is StorageUnavailable: only the caller can repeat its statements."""
+        async with self._gate, self._pool.lend() as connection:
             try:
-                await self._begin(connection)
-                yield PostgresSql(connection)
-                await self._commit(connection)
-            except BaseException as error:
-                await _roll_back(connection)
-                raise self._translated(error) from error
+                await connection.command(self._begin_handler)
+                self._seams.at("begin")
+                yield SharedSql(connection)
+                self._seams.at("pre-commit")
+            except BaseException as error:  # noqa: BLE001 - raised again there
+                await self._undo(connection, error, may_repeat=False)
+            await self._commit(connection, may_repeat=False)
+            self._seams.at("post-commit")
 
     async def blocking(self, body: Callable[[Sql], T]) -> T:
         """See ports.sql.Store. Cancelled, it takes the connection away from a body that hangs."""
-        try:
-            return await self._blocking.run(body, self._seams)
-        except BaseException as error:
-            if self.is_unavailable(error) and not isinstance(error, StorageUnavailable):
-                raise StorageUnavailable(f"the database cannot work now: {told(error)}") from error
-            raise
+        async with self._gate:
+            return await self._blocking.run(body)
 
     def is_unavailable(self, error: BaseException) -> bool:
         """See ports.sql.Store."""
-        return is_trouble(error) or self._blocking.is_trouble(error)
+        return isinstance(error, StorageUnavailable) or is_trouble(error)
 
     def announce(self) -> None:
-        """See ports.sql.Store. Needs `hear` to run, which has a connection for it."""
-        self._grown.set()
+        """See ports.sql.Store. It goes out with `hear`: a process that does not hear is found when others poll."""
+        self._notices.announce()
 
     async def hear(self, wake: Callable[[], None]) -> None:
         """See ports.sql.Store."""
-        while True:
-            with suppress(StorageUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-                await self._hear_once(wake)
-            await self._seams.clock.sleep(_LISTEN_AGAIN_SECONDS)
+        await self._notices.hear(wake)
 
     async def close(self) -> None:
         """See ports.sql.Store."""
-        self._is_closed = True
-        for connection in (*self._idle, *([self._reader] if self._reader else [])):
-            try:
-                await connection.close(timeout=_ROLLBACK_SECONDS)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                connection.terminate()
-        self._idle.clear()
-        self._reader = None
+        await self._pool.close(self._options.answer_seconds_max)
+        async with self._asking:
+            if self._asker is not None:
+                await close(self._asker)
+            self._asker = None
         await self._blocking.close()
 
-    async def _hear_once(self, wake: Callable[[], None]) -> None:
-        connection = await connect(self._url, self._options)
-        own = connection.get_server_pid()
-
-        def heard(_connection: object, pid: int, _channel: str, _payload: object) -> None:
-            if pid != own:
-                wake()
-
+    async def _run(self, connection: Connection, operation: Operation[T]) -> T:
         try:
-            await connection.add_listener(_CHANNEL, heard)  # type: ignore[arg-type]
-            while not connection.is_closed():
-                try:
-                    async with asyncio.timeout(_LISTEN_CHECK_SECONDS):
-                        await self._grown.wait()
-                except TimeoutError:
-                    await connection.execute("SELECT 1")
-                    continue
-                self._grown.clear()
-                await connection.execute(f"NOTIFY {_CHANNEL}")
-                await self._seams.clock.sleep(_ANNOUNCE_EVERY_SECONDS)
-        finally:
-            connection.terminate()
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[asyncpg.Connection[Any]]:
-        """A connection of the pool. One that was cut off in the middle of something is not used again."""
-        async with self._free:
-            connection = await self._idle_or_new()
-            try:
-                yield connection
-            except BaseException as error:
-                if isinstance(error, asyncio.CancelledError | GeneratorExit) or is_lost(error):
-                    connection.terminate()
-                raise
-            finally:
-                if connection.is_closed() or connection.is_in_transaction() or self._is_closed:
-                    connection.terminate()
-                else:
-                    self._idle.append(connection)
-
-    async def _idle_or_new(self) -> asyncpg.Connection[Any]:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
-        return await connect(self._url, self._options)
-
-    async def _own_reader(self) -> asyncpg.Connection[Any]:
-        if self._reader is None or self._reader.is_closed():
-            self._reader = None
-            self._reader = await connect(self._url, self._options)
-            self.generation += 1
-        return self._reader
-
-    async def _begin(self, connection: asyncpg.Connection[Any]) -> None:
-        await connection.execute("BEGIN")
-        self._seams.at("begin")
-
-    async def _commit(self, connection: asyncpg.Connection[Any]) -> None:
-        self._seams.at("pre-commit")
-        try:
-            status = await connection.execute("COMMIT")
-        except BaseException as error:
-            if is_lost(error) or (isinstance(error, asyncpg.PostgresError) and connection.is_closed()):
-                raise OutcomeUnknown(f"the commit's reply was lost: {told(error)}") from error
-            raise
-        if status == "ROLLBACK":
-            raise StorageUnavailable("the server rolled the transaction back: a statement in it had failed unseen")
+            await connection.command(BEGIN)
+            self._seams.at("begin")
+            result = await operation(AsyncpgSql(connection))
+            self._seams.at("pre-commit")
+        except BaseException as error:  # noqa: BLE001 - raised again there
+            await self._undo(connection, error)
+        await self._commit(connection)
         self._seams.at("post-commit")
+        return result
 
-    def _translated(self, error: BaseException) -> BaseException:
-        if is_trouble(error) and not isinstance(error, StorageUnavailable):
-            return StorageUnavailable(f"the database cannot work now: {told(error)}")
-        return error
+    async def _undo(self, connection: Connection, error: BaseException, *, may_repeat: bool = True) -> NoReturn:
+        """Roll back, or close a connection that does not answer; then raise the error, or what it means."""
+        is_lost = not connection.is_open
+        if not is_lost and connection.raw.is_in_transaction():
+            try:
+                await connection.raw.execute("ROLLBACK", timeout=_ROLLBACK_SECONDS)
+            except BaseException:  # noqa: BLE001 - whatever keeps it from answering, also a second cancellation
+                connection.raw.terminate()
+        if is_to_repeat(error):
+            connection.forget()
+            if may_repeat:
+                raise error
+            raise self._trouble(error) from error
+        if isinstance(error, StorageUnavailable) or not isinstance(error, Exception):
+            raise error
+        if is_lost or is_trouble(error):
+            raise self._trouble(error) from error
+        raise error
 
+    async def _commit(self, connection: Connection, *, may_repeat: bool = True) -> None:
+        if not connection.is_open:
+            raise StorageUnavailable(f"{self._address.shown}: the connection was lost. Nothing was committed.")
+        try:
+            status = await connection.raw.execute("COMMIT")
+        except Exception as error:
+            if ends_connection(error) or not connection.is_open:
+                connection.raw.terminate()
+                raise OutcomeUnknown(f"{told(self._address.shown, error)} It may have committed.") from error
+            await self._undo(connection, error, may_repeat=may_repeat)
+        except BaseException as error:  # noqa: BLE001 - raised again there
+            await self._undo(connection, error)
+        if status == "ROLLBACK":
+            raise EventseamError(FAILED)
 
-async def _roll_back(connection: asyncpg.Connection[Any]) -> None:
-    """End a transaction that may be over, on a connection that may be gone."""
-    if connection.is_closed():
-        return
-    try:
-        async with asyncio.timeout(_ROLLBACK_SECONDS):
-            if connection.is_in_transaction():
-                await connection.execute("ROLLBACK")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-        connection.terminate()
+    async def _connect(self, role: Role) -> Connection:
+        connection = await connect(self._address, self._options, role, known=self._is_known)
+        self._is_known = True
+        return connection
+
+    def _trouble(self, error: BaseException) -> StorageUnavailable:
+        return StorageUnavailable(told(self._address.shown, error))

@@ -1,49 +1,62 @@
-"""SQL on an asyncpg connection: named statements, a user's own text, arrays in place of many rows.
+"""SQL on a connection of asyncpg: named statements, users' SQL, values made to fit, wide INSERTs.
 
-Refuses a statement that would end the transaction under its owner.
+Statements are prepared once per connection. Refuses a statement that would end the transaction under its owner.
 """
 
 from __future__ import annotations
 
-import enum
+import asyncio
 import re
-from functools import cache
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from collections import OrderedDict
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
-from eventseam.errors import EventseamError
+import asyncpg
+
+from eventseam.errors import EventseamError, StorageUnavailable
 from eventseam.storage.catalog import statements
+from eventseam.storage.postgres_errors import told
+from eventseam.storage.postgres_values import WIDE_OIDS, Fit, fit, fit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    import asyncpg
+    from asyncpg.prepared_stmt import PreparedStatement
 
     from eventseam.ports.sql import Row
 
-_ENDS_TRANSACTION = re.compile(
-    r"(?:[\s;\ufeff]|--[^\n]*\n|/\*.*?\*/)*(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO\b)|PREPARE\s+TRANSACTION)\b",
+_ENDS_TRANSACTION: Final = re.compile(
+    r"(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
+    r"(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b",
     re.IGNORECASE | re.DOTALL,
 )
+_PLAIN_INSERT: Final = re.compile(
+    r"(?is)^\s*(INSERT\s+INTO\s+[\w.\"]+\s*\([\w\s,\"]+\))\s*VALUES\s*\(([\s,$\d]+)\)\s*"
+    r"(ON\s+CONFLICT\s*(?:\([\w\s,\"]+\)\s*)?DO\s+NOTHING)?\s*;?\s*$"
+)
+_NUMBER: Final = re.compile(r"\$(\d+)")
+_CHANGES: Final = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
+_KEPT_MAX: Final = 256
+_WIDE_ROWS_MIN: Final = 4
+
+
+class NamedRecord(asyncpg.Record):
+    """A row of a user's SQL, with its column names as a sequence."""
+
+    def keys(self) -> Sequence[str]:  # type: ignore[override]
+        """The column names, in order."""
+        return tuple(super().keys())
 
 
 @cache
-def named() -> Mapping[str, str]:
+def named_statements() -> Mapping[str, str]:
     """Our own statements."""
-    return MappingProxyType(dict(statements("postgresql")))
+    return statements("postgresql")
 
 
-@cache
-def by_columns() -> frozenset[str]:
-    """The statements that take many rows as columns, in one execution."""
-    return frozenset(name for name, text in named().items() if text.startswith("INSERT") and "unnest($1" in text)
-
-
-def text_of(statement: str) -> str:
-    """The SQL of a name, or the user's own. Raises EventseamError for what is neither, or ends the transaction."""
-    text = named().get(statement)
-    if text is not None:
-        return text
+@lru_cache(maxsize=512)
+def checked(statement: str) -> str:
+    """A user's SQL as it is. Raises EventseamError for what is none, or what would end the transaction."""
     if " " not in statement.strip():
         raise EventseamError(f"{statement!r} is neither a named statement nor SQL")
     if _ENDS_TRANSACTION.match(statement):
@@ -53,45 +66,180 @@ def text_of(statement: str) -> str:
     return statement
 
 
-class PostgresSql:
-    """The Sql port over one asyncpg connection: the caller begins and ends the transaction."""
+def count_of(status: str) -> int:
+    """The rows that a statement inserted, updated or deleted, from its command tag (`INSERT 0 3`)."""
+    command, _, rest = status.partition(" ")
+    count = rest.rpartition(" ")[2]
+    return int(count) if command in _CHANGES and count.isdecimal() else 0
 
-    __slots__ = ("raw",)
 
-    def __init__(self, connection: asyncpg.Connection[Any]) -> None:
+def wide(text: str, oids: Sequence[int], names: Sequence[str]) -> str | None:
+    """A plain `INSERT … VALUES ($1, …, $n)` for many rows at once, a column of values for each parameter; else None.
+
+    The same rows in the same order, and all or none of them, which a batch is anyway.
+    """
+    plain = _PLAIN_INSERT.match(text)
+    if plain is None or not WIDE_OIDS.issuperset(oids):
+        return None
+    if [int(number) for number in _NUMBER.findall(plain[2])] != list(range(1, len(oids) + 1)):
+        return None
+    columns = ", ".join(f'${n}::pg_catalog."{name}"[]' for n, name in enumerate(names, 1))
+    return f"{plain[1]} SELECT * FROM unnest({columns}) {plain[3] or ''}"  # noqa: S608 - pieces of the user's statement
+
+
+class Prepared:
+    """A statement on one connection, and how its arguments are made to fit."""
+
+    __slots__ = ("by_columns", "fits", "run", "statement", "text", "wide")
+
+    def __init__(self, text: str, statement: PreparedStatement[Any], *, is_named: bool) -> None:
+        """Ours gets arguments of the right types already."""
+        types = () if is_named else statement.get_parameters()
+        self.text = text
+        self.statement = statement
+        self.run: Callable[..., Awaitable[list[Any]]] = statement.fetch
+        self.fits: tuple[Fit, ...] = tuple(fit_of(each.oid) for each in types)
+        self.by_columns = is_named and "unnest(" in text
+        self.wide = None if is_named else wide(text, [each.oid for each in types], [each.name for each in types])
+
+
+class Connection:
+    """A connection of asyncpg and the statements prepared on it. One task at a time."""
+
+    __slots__ = ("_kept", "place", "raw")
+
+    def __init__(self, raw: asyncpg.Connection[Any], place: str) -> None:
+        """Use `raw`; `place` names the database in errors."""
+        self.raw = raw
+        self.place = place
+        self._kept: OrderedDict[str, Prepared] = OrderedDict()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used, as far as is known."""
+        return not self.raw.is_closed()
+
+    async def prepared(self, statement: str) -> Prepared:
+        """A statement, prepared now unless it was before."""
+        kept = self._kept
+        found = kept.get(statement)
+        if found is None:
+            text = named_statements().get(statement)
+            if text is None:
+                made = Prepared(
+                    statement, await self.raw.prepare(checked(statement), record_class=NamedRecord), is_named=False
+                )
+            else:
+                made = Prepared(text, await self.raw.prepare(text), is_named=True)
+            kept[statement] = found = made
+            if len(kept) > _KEPT_MAX:
+                kept.popitem(last=False)
+        elif len(kept) == _KEPT_MAX:
+            kept.move_to_end(statement)
+        return found
+
+    def forget(self) -> None:
+        """Prepare everything anew: the schema has changed."""
+        self._kept.clear()
+
+    async def command(self, text: str, timeout_seconds: float | None = None) -> str:
+        """Run a statement, or several, without parameters; the last command tag. Raises StorageUnavailable."""
+        try:
+            return await self.raw.execute(text, timeout=timeout_seconds)
+        except Exception as error:
+            raise self.explained(error) from error
+
+    def explained(self, error: BaseException) -> BaseException:
+        """StorageUnavailable if the connection is lost, after which it is closed; else the error itself."""
+        if isinstance(error, TimeoutError):
+            self.raw.terminate()
+            return StorageUnavailable(f"{self.place}: no answer in time. Check the server and the network.")
+        if isinstance(error, OSError | asyncpg.InternalClientError) or self.raw.is_closed():
+            self.raw.terminate()
+            return StorageUnavailable(told(self.place, error))
+        return error
+
+
+class AsyncpgSql:
+    """The Sql port over one connection. The caller begins and ends the transaction."""
+
+    __slots__ = ("_connection", "_prepared")
+
+    def __init__(self, connection: Connection) -> None:
         """Use `connection` as it is."""
-        self.raw = connection
+        self._connection = connection
+        self._prepared = connection.prepared
+
+    @property
+    def raw(self) -> asyncpg.Connection[Any]:
+        """The driver's own connection."""
+        return self._connection.raw
 
     async def rows(self, statement: str, *args: object) -> Sequence[Row]:
         """See ports.sql.Sql."""
-        return await self.raw.fetch(text_of(statement), *plain(args))
+        return (await self._run(statement, args))[1]
 
     async def changed(self, statement: str, *args: object) -> int:
         """See ports.sql.Sql."""
-        return count_of(await self.raw.execute(text_of(statement), *plain(args)))
+        prepared, _ = await self._run(statement, args)
+        return count_of(prepared.statement.get_statusmsg())
 
     async def many(self, statement: str, args: Sequence[Sequence[object]]) -> None:
         """See ports.sql.Sql."""
-        text = text_of(statement)
         if not args:
             return
-        if statement in by_columns():
-            await self.raw.execute(text, *map(list, zip(*args, strict=True)))
-        elif len(args) == 1:
-            await self.raw.execute(text, *plain(args[0]))
-        else:
-            await self.raw.executemany(text, [plain(values) for values in args])
+        try:
+            await self._many(await self._prepared(statement), args)
+        except Exception as error:
+            if (cause := self._connection.explained(error)) is error:
+                raise
+            raise cause from error
+
+    async def _run(self, statement: str, args: tuple[object, ...]) -> tuple[Prepared, list[Any]]:
+        try:
+            prepared = await self._prepared(statement)
+            return prepared, await prepared.run(*(fit(prepared.fits, args) if prepared.fits else args))
+        except Exception as error:
+            if (cause := self._connection.explained(error)) is error:
+                raise
+            raise cause from error
+
+    async def _many(self, prepared: Prepared, args: Sequence[Sequence[object]]) -> None:
+        if prepared.by_columns:
+            await prepared.run(*(list(column) for column in zip(*args, strict=True)))
+            return
+        if prepared.fits:
+            columns = _columns(prepared, args)
+            if prepared.wide is not None and len(args) >= _WIDE_ROWS_MIN:
+                await (await self._prepared(prepared.wide)).run(*columns)
+                return
+            args = list(zip(*columns, strict=True))
+        await prepared.statement.executemany(args)
 
 
-def plain(args: Sequence[object]) -> Sequence[object]:
-    """Parameters as drivers take them: the value of an enum."""
-    for arg in args:
-        if isinstance(arg, enum.Enum):
-            return [each.value if isinstance(each, enum.Enum) else each for each in args]
-    return args
+def _columns(prepared: Prepared, rows: Sequence[Sequence[object]]) -> list[list[object]]:
+    """Rows as columns of values that fit. Raises EventseamError for a row of another length."""
+    wrong = next((row for row in rows if len(row) != len(prepared.fits)), None)
+    if wrong is not None:
+        raise EventseamError(f"{prepared.text!r} needs {len(prepared.fits)} values a row, and {len(wrong)} were given")
+    return [each.column(list(column)) for each, column in zip(prepared.fits, zip(*rows, strict=True), strict=True)]
 
 
-def count_of(status: str) -> int:
-    """The number of rows in a command's status: `UPDATE 3`, `INSERT 0 3`; 0 for a command that has none."""
-    last = status.rpartition(" ")[2]
-    return int(last) if last.isdigit() else 0
+class SharedSql(AsyncpgSql):
+    """The same for a handler, whose tasks may use it at once: one statement after another."""
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, connection: Connection) -> None:
+        """Use `connection` as it is."""
+        super().__init__(connection)
+        self._gate = asyncio.Lock()
+
+    async def many(self, statement: str, args: Sequence[Sequence[object]]) -> None:
+        """See ports.sql.Sql."""
+        async with self._gate:
+            await super().many(statement, args)
+
+    async def _run(self, statement: str, args: tuple[object, ...]) -> tuple[Prepared, list[Any]]:
+        async with self._gate:
+            return await super()._run(statement, args)

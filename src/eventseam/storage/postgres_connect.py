@@ -1,148 +1,204 @@
-"""Opening a connection to PostgreSQL: session settings, and the checks that no session may skip.
+"""Opening a connection: the session's limits, and the checks without which the journal would lose rows.
 
-Refused, each with its reason and fix: an old server, a standby, a pooler in between, another encoding, and a journal
-whose transaction numbers are another cluster's.
+Refuses, with the reason and the fix: servers older than 15, other encodings than UTF-8, a pooler in between, and a
+journal that was written in another cluster. A standby is trouble, not an error: it may be promoted.
 """
 
 from __future__ import annotations
 
-import asyncio
+import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import asyncpg
 
-from eventseam.errors import StorageError, StorageUnavailable
+from eventseam.errors import SettingsError, StorageError, StorageUnavailable
+from eventseam.storage.postgres_binding import Connection
+from eventseam.storage.postgres_errors import is_refusal, is_trouble, told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-OLDEST = 15
-_STANDBY = "the server is a standby, on which a journal cannot be read without loss. Connect to the primary"
-_POOLER = (
-    "there is a pooler (PgBouncer?) between us and the server: sessions, their settings and prepared statements would "
-    "not be ours. Connect to the server's own port, or to a pool in session mode that passes its process ids on"
+    from eventseam.storage.postgres_url import Address
+
+VERSION_MIN: Final = 15
+_IDLE_SECONDS, _PROBE_SECONDS, _PROBES = 4, 2, 3
+_GONE_CHECK_SECONDS: Final = 2
+
+BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+FAILED: Final = (
+    "a statement failed and its error was caught, after which PostgreSQL commits nothing: all was rolled back. Let the "
+    "error out, or try what may fail inside a savepoint"
 )
-_TROUBLE_CLASSES = ("08", "53", "57", "58", "XX")
-_TROUBLE_STATES = frozenset({"55P03", "25006", "25P03", "40001", "40P01"})
-_STATEMENTS_FAULT = frozenset({"57014"})
-CONFLICTS = frozenset({"40001", "40P01"})
-"""A serialization failure and a deadlock: the same transaction may succeed when it runs again."""
+WHO_IS_THERE: Final = """
+SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), pg_backend_pid(),
+  current_setting('server_encoding'), (SELECT system_identifier FROM pg_control_system())::text, to_regclass('eventseam_journal') IS NOT NULL
+"""
+WHOSE_JOURNAL: Final = "SELECT cluster FROM eventseam_journal"
+
+Role = Literal["write", "poll", "listen", "handler"]
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresOptions:
-    """How sessions are set up. `durability="normal"` may lose the last commits at a crash of the server.
+    """How the database is used. Seconds are bounds beyond which a statement, a lock or a silence is an error.
 
-    `idle_seconds_max` ends a transaction whose process does nothing (it was stopped, or its machine is gone), so that
-    what it has locked is free again: a part of the fence. `checks_cluster=False` is for `journal rebase` alone.
+    `durability="normal"` may lose the last commits at a crash of the server. `idle_seconds_max` ends a transaction of
+    ours whose process stands still: keep it below the lease. That of a handler ends after `handler_idle_seconds_max`,
+    which must be above every handler's timeout_seconds. `checks_cluster=False` is for `journal rebase` alone.
     """
 
     durability: Literal["full", "normal"] = "full"
-    connections_max: int = 10
-    transactions_max: int = 16
-    connect_seconds: float = 5.0
+    connect_seconds_max: float = 10.0
     statement_seconds_max: float = 30.0
     lock_seconds_max: float = 5.0
     idle_seconds_max: float = 5.0
-    silence_seconds_max: float = 10.0
+    handler_idle_seconds_max: float = 60.0
+    answer_seconds_max: float = 10.0
+    transactions_max: int = 16
+    connections_max: int = 24
+    announce_every_seconds: float = 0.005
     checks_cluster: bool = True
 
-    def session(self) -> Mapping[str, str]:
-        """The settings of a session."""
-        return {
-            "application_name": "eventseam",
-            "TimeZone": "UTC",
-            "statement_timeout": str(int(self.statement_seconds_max * 1_000)),
-            "lock_timeout": str(int(self.lock_seconds_max * 1_000)),
-            "idle_in_transaction_session_timeout": str(int(self.idle_seconds_max * 1_000)),
-            "synchronous_commit": "on" if self.durability == "full" else "off",
-            "tcp_user_timeout": str(int(self.silence_seconds_max * 1_000)),
-            "tcp_keepalives_idle": "5",
-            "tcp_keepalives_interval": "2",
-            "tcp_keepalives_count": "3",
-        }
+
+def session(address: Address, options: PostgresOptions, role: Role) -> dict[str, str]:
+    """The settings of a session; in milliseconds where PostgreSQL has them so."""
+    settings = {
+        "application_name": f"eventseam:{role} {address.application}".strip()[:63],
+        "statement_timeout": _milliseconds(options.statement_seconds_max),
+        "lock_timeout": _milliseconds(options.lock_seconds_max),
+        "idle_in_transaction_session_timeout": _milliseconds(options.idle_seconds_max),
+        "synchronous_commit": "on" if options.durability == "full" else "off",
+        "default_transaction_isolation": "read committed",
+        "client_connection_check_interval": _milliseconds(_GONE_CHECK_SECONDS),  # a client that is gone locks no rows
+        "tcp_keepalives_idle": str(_IDLE_SECONDS),
+        "tcp_keepalives_interval": str(_PROBE_SECONDS),
+        "tcp_keepalives_count": str(_PROBES),
+        "TimeZone": "UTC",
+        "DateStyle": "ISO",
+        "jit": "off",  # compiling a small query costs more than running it
+    }
+    return settings | ({"options": address.options} if address.options else {})
 
 
-async def connect(url: str, options: PostgresOptions) -> asyncpg.Connection[Any]:
-    """A checked connection. Raises StorageUnavailable (try again later) or StorageError (it will not get better)."""
-    bound = options.statement_seconds_max + options.silence_seconds_max
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1_000))
+
+
+def keepalive(options: PostgresOptions) -> dict[str, str]:
+    """Libpq's parameters for a network that fails silently."""
+    return {
+        "connect_timeout": str(max(2, round(options.connect_seconds_max))),
+        "keepalives": "1",
+        "keepalives_idle": str(_IDLE_SECONDS),
+        "keepalives_interval": str(_PROBE_SECONDS),
+        "keepalives_count": str(_PROBES),
+        "tcp_user_timeout": _milliseconds(options.answer_seconds_max),
+    }
+
+
+async def connect(address: Address, options: PostgresOptions, role: Role, *, known: bool) -> Connection:
+    """A connection that may be used. Raises SettingsError, StorageError or StorageUnavailable.
+
+    Once a database is `known`, a refused password or a missing database is trouble that ends by itself.
+    """
     try:
-        connection = await asyncpg.connect(
-            url,
-            timeout=options.connect_seconds,
-            command_timeout=bound,
-            server_settings=dict(options.session()),
-            statement_cache_size=500,
+        raw: asyncpg.Connection[Any] = await asyncpg.connect(
+            address.asyncpg_dsn,
+            timeout=options.connect_seconds_max,
+            command_timeout=options.statement_seconds_max + options.answer_seconds_max,
             max_cached_statement_lifetime=0,
+            server_settings=session(address, options, role),
         )
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, asyncio.IncompleteReadError) as error:
-        if is_trouble(error):
-            raise StorageUnavailable(f"the database cannot be reached: {told(error)}") from error
-        raise StorageError(f"the database refuses the connection: {told(error)}") from error
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise refused(address, error, known=known) from error
+    connection = Connection(raw, address.shown)
     try:
+        _keep_alive(raw, options)
         await _check(connection, options)
     except BaseException:
-        connection.terminate()
+        raw.terminate()
         raise
     return connection
 
 
-async def _check(connection: asyncpg.Connection[Any], options: PostgresOptions) -> None:
-    """Raise StorageError or StorageUnavailable for a session in which our promises do not hold."""
-    version, is_standby, pid, encoding, cluster, has_journal = await connection.fetchrow(
-        "SELECT current_setting('server_version_num')::int / 10000, pg_is_in_recovery(), pg_backend_pid(),"
-        " current_setting('server_encoding'), (SELECT system_identifier::text FROM pg_control_system()),"
-        " to_regclass('eventseam_journal') IS NOT NULL"
-    )
-    refuse_unfit(version, encoding, is_pooled=pid != connection.get_server_pid())
-    if is_standby:
-        raise StorageUnavailable(_STANDBY)
-    if has_journal and options.checks_cluster:
-        written = await connection.fetchval("SELECT cluster FROM eventseam_journal")
-        if written != cluster:
-            raise StorageError(foreign_cluster(written, cluster))
+async def _check(connection: Connection, options: PostgresOptions) -> None:
+    raw = connection.raw
+    try:
+        who = await raw.fetchrow(WHO_IS_THERE, timeout=options.answer_seconds_max)
+        assert who is not None
+        if verify(connection.place, who, raw.get_server_pid()) and options.checks_cluster:
+            verify_journal(connection.place, who[4], await raw.fetchval(WHOSE_JOURNAL))
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        cause = connection.explained(error)
+        if cause is error and is_trouble(error):
+            cause = StorageUnavailable(told(connection.place, error))
+        raise cause from error
 
 
-def refuse_unfit(version: int, encoding: str, *, is_pooled: bool) -> None:
-    """Raise StorageError for a server, an encoding or a pooler that our promises do not hold with."""
-    if version < OLDEST:
-        raise StorageError(f"the server is PostgreSQL {version}; Eventseam needs {OLDEST} or newer. Upgrade it")
-    if is_pooled:
-        raise StorageError(_POOLER)
+def verify(place: str, who: Sequence[Any], backend: int) -> bool:
+    """Check what WHO_IS_THERE has told; whether there is a journal, to be verified next.
+
+    `backend` is the process that the protocol has named. Raises StorageError or StorageUnavailable.
+    """
+    version, is_standby, pid, encoding, _, has_journal = who
+    if version // 10_000 < VERSION_MIN:
+        raise StorageError(
+            f"{place}: PostgreSQL {version // 10_000} is too old. Eventseam needs {VERSION_MIN} or newer."
+        )
+    if pid != backend:
+        raise StorageError(f"{place}: {_POOLER}")
     if encoding != "UTF8":
-        raise StorageError(f"the database's encoding is {encoding}: make one with ENCODING 'UTF8'")
+        raise StorageError(f"{place}: the database has the encoding {encoding}. Create one with ENCODING 'UTF8'.")
+    if is_standby:
+        raise StorageUnavailable(
+            f"{place}: a standby: its snapshots do not list what is running, so that rows would be lost. Give the "
+            "URL of the primary, or of both with target_session_attrs=read-write."
+        )
+    return bool(has_journal)
 
 
-def foreign_cluster(written: str, connected: str) -> str:
-    """What is said of a journal that was restored or moved."""
-    return (
-        f"this journal was written in the cluster {written}, and this is {connected}: its transaction numbers mean "
-        "nothing here. If it was restored or moved, stop every app that uses it and run: eventseam journal rebase"
-    )
+def verify_journal(place: str, connected: str, cluster: str | None) -> None:
+    """Raise StorageError for a journal that was written in another cluster."""
+    if cluster is not None and cluster != connected:
+        raise StorageError(
+            f"{place}: the journal was written in the cluster {cluster}, and this is {connected}: its transaction "
+            "numbers mean nothing here. If it was restored or moved, stop every app and run: eventseam journal rebase"
+        )
 
 
-def is_trouble(error: BaseException) -> bool:
-    """Whether an error of asyncpg says that the server or the connection, not the statement, is in trouble."""
-    if isinstance(error, StorageUnavailable | OSError | TimeoutError | asyncio.IncompleteReadError):
-        return True
-    if isinstance(error, asyncpg.PostgresError):
-        return is_trouble_state(getattr(error, "sqlstate", None) or "")
-    return isinstance(error, asyncpg.InterfaceError) and is_lost(error)
+_POOLER: Final = (
+    "a pooler answers here (PgBouncer in transaction mode?), which gives each transaction another session: prepared "
+    "statements, time-outs and LISTEN would be lost. Give the server's own port, or that of a pool in session mode."
+)
 
 
-def is_trouble_state(state: str) -> bool:
-    """Whether an SQLSTATE says that the server, not the statement, is in trouble."""
-    return state not in _STATEMENTS_FAULT and (state[:2] in _TROUBLE_CLASSES or state in _TROUBLE_STATES)
+def refused(address: Address, error: BaseException, *, known: bool) -> Exception:
+    """What a connection that did not come about means: SettingsError, StorageError or StorageUnavailable."""
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return SettingsError(f"{address.shown}: {error}")
+    if "unsupported startup parameter" in str(error):
+        return StorageError(f"{address.shown}: {_POOLER}")
+    if is_refusal(error) and not known:
+        return StorageError(told(address.shown, error))
+    if isinstance(error, TimeoutError):
+        return StorageUnavailable(f"{address.shown}: no answer. Check the address, the server and the network.")
+    return StorageUnavailable(told(address.shown, error))
 
 
-def is_lost(error: BaseException) -> bool:
-    """Whether the connection is gone."""
-    if isinstance(error, asyncpg.PostgresConnectionError | OSError | TimeoutError | asyncio.IncompleteReadError):
-        return True
-    return isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)
-
-
-def told(error: BaseException) -> str:
-    """An error in one line; drivers put no secrets into theirs."""
-    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+def _keep_alive(raw: asyncpg.Connection[Any], options: PostgresOptions) -> None:
+    """Let the system notice a network that fails silently."""
+    transport = getattr(raw, "_transport", None)
+    found = transport.get_extra_info("socket") if transport is not None else None
+    if found is None or found.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    limits: Mapping[str, int] = {
+        "TCP_KEEPIDLE": _IDLE_SECONDS,
+        "TCP_KEEPINTVL": _PROBE_SECONDS,
+        "TCP_KEEPCNT": _PROBES,
+        "TCP_USER_TIMEOUT": round(options.answer_seconds_max * 1_000),
+    }
+    for name, value in limits.items():
+        if (number := getattr(socket, name, None)) is not None:  # not every system has all of them
+            found.setsockopt(socket.IPPROTO_TCP, number, value)

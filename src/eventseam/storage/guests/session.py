@@ -71,7 +71,6 @@ class _Kept:
         self._entries: list[_Entry] = []
         self._writing = False
         event.listen(session, "before_commit", self._before_commit)
-        event.listen(session, "after_flush_postexec", self._after_flush)
         event.listen(session, "after_commit", self._after_commit)
         event.listen(session, "after_transaction_end", self._after_end)
         session.info[_KEY] = self
@@ -92,10 +91,6 @@ class _Kept:
         if _is_committing(session) or not session.in_nested_transaction():  # not only a savepoint's release
             self._write(session)
 
-    def _after_flush(self, session: Session, _context: object) -> None:
-        if not self._writing and _is_committing(session):
-            self._write_now(session)
-
     def _after_commit(self, session: Session) -> None:
         ended = session.get_nested_transaction()
         if ended is not None:
@@ -106,8 +101,12 @@ class _Kept:
             message = "a session has committed without the events that were published on it"
             raise EventseamError(message)
 
-    def _after_end(self, _session: Session, ended: SessionTransaction) -> None:
+    def _after_end(self, session: Session, ended: SessionTransaction) -> None:
         self._entries = [each for each in self._entries if each.owner is not ended]
+        around = ended.parent
+        flush_is_over = around is not None and not ended.nested and around.is_active
+        if flush_is_over and not self._writing and _is_committing(session):
+            self._write_now(session)  # its hooks published, and ours at the commit has been passed
 
     def _write(self, session: Session) -> None:
         if not self._entries:

@@ -1,0 +1,81 @@
+"""A bounded pool of connections: given out one at a time, last in first out, opened when none is free.
+
+Nothing is reset between uses: whoever returns a connection has ended its transaction, or closed it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from eventseam.storage.postgres_binding import Connection
+
+_GOODBYE_SECONDS: Final = 2.0
+
+
+async def close(connection: Connection) -> None:
+    """Close a connection, politely if it answers."""
+    try:
+        await connection.raw.close(timeout=_GOODBYE_SECONDS)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        connection.raw.terminate()
+    except asyncio.CancelledError:
+        connection.raw.terminate()
+        raise
+
+
+class Pool:
+    """Up to `count_max` connections. Usable from every task of one loop."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], count_max: int) -> None:
+        """Open nothing yet."""
+        self._connect = connect
+        self._free = asyncio.Semaphore(count_max)
+        self._idle: list[Connection] = []
+        self._lent: set[Connection] = set()
+        self._out = 0
+        self._all_back = asyncio.Event()
+        self._all_back.set()
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncGenerator[Connection]:
+        """A connection for the time of the block. Raises what connecting raises."""
+        async with self._free:
+            self._out += 1
+            self._all_back.clear()
+            connection: Connection | None = None
+            try:
+                connection = self._idle_one() or await self._connect()
+                self._lent.add(connection)
+                yield connection
+            finally:
+                self._out -= 1
+                if connection is not None:
+                    self._lent.discard(connection)
+                    if connection.is_open:
+                        self._idle.append(connection)
+                if not self._out:
+                    self._all_back.set()
+
+    async def close(self, wait_seconds: float) -> None:
+        """Close every connection; those that are lent when they come back, or after `wait_seconds`. Idempotent."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_seconds):
+                await self._all_back.wait()
+        for connection in self._lent:
+            connection.raw.terminate()
+        while self._idle:
+            await close(self._idle.pop())
+
+    def _idle_one(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                return connection
+        return None

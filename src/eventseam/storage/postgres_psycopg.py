@@ -1,0 +1,125 @@
+"""SQL on a blocking connection of psycopg, with the meaning that it has on asyncpg: `$n` parameters, the same values.
+
+Values are sent as text without a type, so that the server takes them for what the statement says. JSON is read as text.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from psycopg import RawCursor
+from psycopg.rows import tuple_row
+from psycopg.types.string import TextLoader
+
+from eventseam.storage.postgres_binding import checked, count_of, named_statements
+from eventseam.storage.postgres_values import JSON_OIDS, as_json, as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import psycopg
+
+    from eventseam.ports.sql import Row
+
+_PREPARE_AFTER: Final = 2
+_PREPARED_MAX: Final = 256
+_PROBE: Final = "eventseam_probe"
+
+
+class NamedRow(tuple[Any, ...]):
+    """A row of a user's SQL, read by position or by column name; each set of columns has a class of its own."""
+
+    __slots__ = ()
+    names: tuple[str, ...] = ()
+
+    def __getitem__(self, key: Any) -> Any:  # noqa: ANN401 - a column can hold any type
+        """The value of a column. Raises KeyError or IndexError."""
+        if not isinstance(key, str):
+            return super().__getitem__(key)
+        try:
+            return super().__getitem__(self.names.index(key))
+        except ValueError:
+            raise KeyError(key) from None
+
+    def keys(self) -> Sequence[str]:
+        """The column names, in order."""
+        return self.names
+
+
+@lru_cache(maxsize=512)
+def _row_class(names: tuple[str, ...]) -> type[NamedRow]:
+    return type("NamedRow", (NamedRow,), {"__slots__": (), "names": names})
+
+
+def _named_rows(cursor: Any) -> Callable[[Sequence[Any]], Any]:  # noqa: ANN401 - a row factory of psycopg
+    return _row_class(tuple(column.name for column in cursor.description or ()))
+
+
+class PsycopgSql:
+    """The Sql port over one connection; its methods never suspend. The caller begins and ends the transaction."""
+
+    __slots__ = ("_json_at", "_named", "_ours", "_theirs", "raw")
+
+    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+        """Use `raw`, in autocommit, as it is. Cursors are kept: making one costs as much as a small statement."""
+        raw.prepare_threshold = _PREPARE_AFTER
+        raw.prepared_max = _PREPARED_MAX
+        self.raw = raw
+        self._named = named_statements()
+        self._ours = RawCursor(raw, row_factory=tuple_row)
+        self._theirs: RawCursor[Any] = RawCursor(raw, row_factory=_named_rows)
+        for name in ("json", "jsonb"):
+            self._theirs.adapters.register_loader(name, TextLoader)
+        self._json_at: dict[str, frozenset[int]] = {}
+
+    async def rows(self, statement: str, *args: object) -> Sequence[Row]:
+        """See ports.sql.Sql."""
+        cursor = self._run(statement, args)
+        return cursor.fetchall() if cursor.description else ()
+
+    async def changed(self, statement: str, *args: object) -> int:
+        """See ports.sql.Sql."""
+        return count_of(self._run(statement, args).statusmessage or "")
+
+    async def many(self, statement: str, args: Sequence[Sequence[object]]) -> None:
+        """See ports.sql.Sql."""
+        if not args:
+            return
+        text = self._named.get(statement)
+        if text is None:
+            text = checked(statement)
+            self._theirs.executemany(text, [self._bound(text, values) for values in args])
+        elif "unnest(" in text:
+            self._run(statement, tuple(list(column) for column in zip(*args, strict=True)))
+        else:
+            self._ours.executemany(text, [[as_text(value) for value in values] for values in args])
+
+    def _run(self, statement: str, args: Sequence[object]) -> RawCursor[Any]:
+        text = self._named.get(statement)
+        if text is not None:
+            return self._ours.execute(text, [as_text(value) for value in args])
+        text = checked(statement)
+        return self._theirs.execute(text, self._bound(text, args) or None)
+
+    def _bound(self, text: str, args: Iterable[object]) -> list[object]:
+        """Arguments as text; a list is an array unless its parameter is JSON, which only the server knows."""
+        values = list(args)
+        if any(isinstance(value, list) for value in values):
+            json_at = self._json_at.get(text)
+            if json_at is None:
+                json_at = self._json_at[text] = self._ask_json_at(text)
+            values = [as_json(value) if at in json_at else value for at, value in enumerate(values)]
+        return [as_text(value) for value in values]
+
+    def _ask_json_at(self, text: str) -> frozenset[int]:
+        """Which parameters of a statement are JSON."""
+        self._ours.execute(f"PREPARE {_PROBE} AS {text}")
+        self._ours.execute(
+            "SELECT n - 1, each::oid FROM pg_prepared_statements, unnest(parameter_types) WITH ORDINALITY AS found (each, n) "
+            "WHERE name = $1",
+            [_PROBE],
+        )
+        rows = self._ours.fetchall()
+        self._ours.execute(f"DEALLOCATE {_PROBE}")
+        return frozenset(at for at, oid in rows if oid in JSON_OIDS)
