@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 from eventseam.errors import EventseamError, OutcomeUnknown, StorageUnavailable
 from eventseam.storage.postgres_binding import AsyncpgSql, Connection, SharedSql
 from eventseam.storage.postgres_blocking import Blocking
-from eventseam.storage.postgres_connect import BEGIN, FAILED, PostgresOptions, Role, connect
+from eventseam.storage.postgres_connect import BEGIN, FAILED, PostgresOptions, Role, begin_of_a_handler, connect
 from eventseam.storage.postgres_errors import ends_connection, is_to_repeat, is_trouble, told
 from eventseam.storage.postgres_notices import Notices
 from eventseam.storage.postgres_pool import Pool, close
@@ -55,10 +55,7 @@ class PostgresStore:
         self._generation = 0
         self._blocking = Blocking(self._address, self._options, seams)
         self._notices = Notices(lambda: self._connect("listen"), self._options, seams)
-        self._begin_handler = (
-            f"{BEGIN}; SET LOCAL idle_in_transaction_session_timeout = "
-            f"{round(self._options.handler_idle_seconds_max * 1_000)}"
-        )
+        self._begin_handler = begin_of_a_handler(self._options)
 
     @property
     def transactions_max(self) -> int:

@@ -66,9 +66,9 @@ def checked(statement: str) -> str:
     return statement
 
 
-def count_of(status: str) -> int:
+def count_of(status: str | None) -> int:
     """The rows that a statement inserted, updated or deleted, from its command tag (`INSERT 0 3`)."""
-    command, _, rest = status.partition(" ")
+    command, _, rest = (status or "").partition(" ")
     count = rest.rpartition(" ")[2]
     return int(count) if command in _CHANGES and count.isdecimal() else 0
 

@@ -6,14 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 from eventseam.errors import EventseamError, OutcomeUnknown, StorageUnavailable
 from eventseam.storage.postgres_connect import (
-    BEGIN,
     FAILED,
     WHO_IS_THERE,
     WHOSE_JOURNAL,
+    begin_of_a_handler,
     keepalive,
     refused,
     session,
@@ -51,10 +50,13 @@ class Blocking:
         self._helpers = Threads("eventseam-tx-help", 4)
         self._idle: list[PsycopgSql] = []
         self._is_known = False
+        self._begin = begin_of_a_handler(options).encode()
 
     async def run(self, body: Callable[[Sql], T]) -> T:
         """Run `body` in a thread, in a transaction. Cancelled, take its connection away. See ports.sql.Store."""
-        sql = self._idle_one() or await self._helpers.run(self._open)
+        sql = self._idle_one()
+        if sql is None:
+            sql = await self._helpers.run(self._open)
         lent = LentSql(sql)
         try:
             return await self._threads.hurry(lambda: self._lend(lent, body))
@@ -80,9 +82,8 @@ class Blocking:
         return None
 
     def _lend(self, lent: LentSql, body: Callable[[Sql], T]) -> T:
-        idle = round(self._options.handler_idle_seconds_max * 1_000)
         try:
-            lent.run(lambda: lent.raw.execute(f"{BEGIN}; SET LOCAL idle_in_transaction_session_timeout = {idle}"))
+            lent.run(lambda: lent.raw.execute(self._begin))
             self._seams.at("begin")
             result = body(lent)
             self._seams.at("pre-commit")
@@ -96,25 +97,24 @@ class Blocking:
             lent.end()
 
     def _give_up(self, lent: LentSql, error: BaseException) -> NoReturn:
-        is_lost = lent.raw.closed
-        if isinstance(error, Exception) and not isinstance(error, StorageUnavailable):
-            if is_lost or is_to_repeat(error) or is_trouble(error):
-                raise StorageUnavailable(told(self._address.shown, error)) from error
+        is_trouble_here = lent.raw.closed or is_to_repeat(error) or is_trouble(error)
+        if is_trouble_here and isinstance(error, Exception) and not isinstance(error, StorageUnavailable):
+            raise StorageUnavailable(told(self._address.shown, error)) from error
         raise error
 
     def _commit(self, raw: psycopg.Connection[Any]) -> None:
-        if raw.info.transaction_status == TransactionStatus.INERROR:
-            raise EventseamError(FAILED)
         if raw.closed:
             raise StorageUnavailable(f"{self._address.shown}: the connection was lost. Nothing was committed.")
         try:
-            raw.execute("COMMIT")
+            status = raw.execute("COMMIT").statusmessage
         except psycopg.Error as error:
-            if raw.closed or ends_connection(error):
+            if raw.broken or ends_connection(error):
                 raise OutcomeUnknown(f"{told(self._address.shown, error)} It may have committed.") from error
             if is_to_repeat(error) or is_trouble(error):
                 raise StorageUnavailable(told(self._address.shown, error)) from error
             raise
+        if status == "ROLLBACK":
+            raise EventseamError(FAILED)
 
     async def _take_away(self, lent: LentSql) -> None:
         """Cancel what a body runs until it lets go of its connection; cut the network if the server does not help."""

@@ -32,7 +32,8 @@ FAILED: Final = (
 )
 WHO_IS_THERE: Final = """
 SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), pg_backend_pid(),
-  current_setting('server_encoding'), (SELECT system_identifier FROM pg_control_system())::text, to_regclass('eventseam_journal') IS NOT NULL
+  current_setting('server_encoding'), (SELECT system_identifier FROM pg_control_system())::text,
+  to_regclass('eventseam_journal') IS NOT NULL
 """
 WHOSE_JOURNAL: Final = "SELECT cluster FROM eventseam_journal"
 
@@ -59,6 +60,12 @@ class PostgresOptions:
     connections_max: int = 24
     announce_every_seconds: float = 0.005
     checks_cluster: bool = True
+
+
+def begin_of_a_handler(options: PostgresOptions) -> str:
+    """A handler may stand still longer than we do."""
+    idle = round(options.handler_idle_seconds_max * 1_000)
+    return f"{BEGIN}; SET LOCAL idle_in_transaction_session_timeout = {idle}"
 
 
 def session(address: Address, options: PostgresOptions, role: Role) -> dict[str, str]:

@@ -5,7 +5,7 @@ Values are sent as text without a type, so that the server takes them for what t
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import RawCursor
@@ -16,7 +16,7 @@ from eventseam.storage.postgres_binding import checked, count_of, named_statemen
 from eventseam.storage.postgres_values import JSON_OIDS, as_json, as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import psycopg
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _PREPARE_AFTER: Final = 2
 _PREPARED_MAX: Final = 256
-_PROBE: Final = "eventseam_probe"
 
 
 class NamedRow(tuple[Any, ...]):
@@ -56,6 +55,17 @@ def _named_rows(cursor: Any) -> Callable[[Sequence[Any]], Any]:  # noqa: ANN401 
     return _row_class(tuple(column.name for column in cursor.description or ()))
 
 
+@cache
+def _named() -> Mapping[str, bytes]:
+    """Our own statements; psycopg would encode a text each time."""
+    return {name: text.encode() for name, text in named_statements().items()}
+
+
+@lru_cache(maxsize=512)
+def _checked(statement: str) -> bytes:
+    return checked(statement).encode()
+
+
 class PsycopgSql:
     """The Sql port over one connection; its methods never suspend. The caller begins and ends the transaction."""
 
@@ -66,7 +76,7 @@ class PsycopgSql:
         raw.prepare_threshold = _PREPARE_AFTER
         raw.prepared_max = _PREPARED_MAX
         self.raw = raw
-        self._named = named_statements()
+        self._named = _named()
         self._ours = RawCursor(raw, row_factory=tuple_row)
         self._theirs: RawCursor[Any] = RawCursor(raw, row_factory=_named_rows)
         for name in ("json", "jsonb"):
@@ -80,7 +90,7 @@ class PsycopgSql:
 
     async def changed(self, statement: str, *args: object) -> int:
         """See ports.sql.Sql."""
-        return count_of(self._run(statement, args).statusmessage or "")
+        return count_of(self._run(statement, args).statusmessage)
 
     async def many(self, statement: str, args: Sequence[Sequence[object]]) -> None:
         """See ports.sql.Sql."""
@@ -88,9 +98,8 @@ class PsycopgSql:
             return
         text = self._named.get(statement)
         if text is None:
-            text = checked(statement)
-            self._theirs.executemany(text, [self._bound(text, values) for values in args])
-        elif "unnest(" in text:
+            self._theirs.executemany(_checked(statement), [self._bound(statement, values) for values in args])
+        elif b"unnest(" in text:
             self._run(statement, tuple(list(column) for column in zip(*args, strict=True)))
         else:
             self._ours.executemany(text, [[as_text(value) for value in values] for values in args])
@@ -99,27 +108,25 @@ class PsycopgSql:
         text = self._named.get(statement)
         if text is not None:
             return self._ours.execute(text, [as_text(value) for value in args])
-        text = checked(statement)
-        return self._theirs.execute(text, self._bound(text, args) or None)
+        return self._theirs.execute(_checked(statement), self._bound(statement, args) or None)
 
-    def _bound(self, text: str, args: Iterable[object]) -> list[object]:
+    def _bound(self, statement: str, args: Iterable[object]) -> list[object]:
         """Arguments as text; a list is an array unless its parameter is JSON, which only the server knows."""
         values = list(args)
         if any(isinstance(value, list) for value in values):
-            json_at = self._json_at.get(text)
+            json_at = self._json_at.get(statement)
             if json_at is None:
-                json_at = self._json_at[text] = self._ask_json_at(text)
+                json_at = self._json_at[statement] = self._ask_json_at(statement)
             values = [as_json(value) if at in json_at else value for at, value in enumerate(values)]
         return [as_text(value) for value in values]
 
-    def _ask_json_at(self, text: str) -> frozenset[int]:
+    def _ask_json_at(self, statement: str) -> frozenset[int]:
         """Which parameters of a statement are JSON."""
-        self._ours.execute(f"PREPARE {_PROBE} AS {text}")
+        self._ours.execute(b"PREPARE eventseam_probe AS " + _checked(statement))
         self._ours.execute(
-            "SELECT n - 1, each::oid FROM pg_prepared_statements, unnest(parameter_types) WITH ORDINALITY AS found (each, n) "
-            "WHERE name = $1",
-            [_PROBE],
+            "SELECT n - 1, each::oid FROM pg_prepared_statements, "
+            "unnest(parameter_types) WITH ORDINALITY AS found (each, n) WHERE name = 'eventseam_probe'"
         )
         rows = self._ours.fetchall()
-        self._ours.execute(f"DEALLOCATE {_PROBE}")
+        self._ours.execute("DEALLOCATE eventseam_probe")
         return frozenset(at for at, oid in rows if oid in JSON_OIDS)

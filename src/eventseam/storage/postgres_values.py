@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
 from types import MappingProxyType, NoneType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from uuid import UUID
 
 import msgspec
@@ -62,8 +62,8 @@ def as_text(value: object) -> object:
         return text(value)
     if isinstance(value, enum.Enum):
         return as_text(value.value)
-    if kind is list:
-        return array_text(value)  # type: ignore[arg-type]
+    if isinstance(value, list):
+        return array_text(cast("list[object]", value))
     for known, as_known in _TEXTS.items():  # a subclass
         if isinstance(value, known):
             return as_known(value)
@@ -79,7 +79,7 @@ def _element(value: object) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, list):
-        return array_text(value)
+        return array_text(cast("list[object]", value))
     if isinstance(value, bytes):
         return f'"\\\\x{value.hex()}"'
     return f'"{str(as_text(value)).translate(_ESCAPES)}"'
