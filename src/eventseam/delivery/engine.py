@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _LEAVE_SECONDS = 1.0
 _POLL_FIRST_SECONDS = 0.005
 _POLL_MAX_SECONDS = 0.1
+_LOOK_EVERY_SECONDS = 0.001
 _TEND_MAX_SECONDS = 0.5
 
 
@@ -163,6 +164,7 @@ class Engine:
             if not at:
                 await self._wait_for_room()
                 continue
+            looked = self._around.seams.clock.monotonic()
             try:
                 pages = await self._source.fetch(at, self.channels, room)
             except CursorLost:
@@ -177,6 +179,9 @@ class Engine:
             else:
                 await self._source.wait(pause)
                 pause = min(pause * 1.5, _POLL_MAX_SECONDS)
+                early = looked + _LOOK_EVERY_SECONDS - self._around.seams.clock.monotonic()
+                if early > 0:  # a commit a moment ago woke us: the next ones may come by one look
+                    await self._around.seams.clock.sleep(early)
 
     def _intake(self, shift: Shift) -> dict[int, Cursor]:
         """The slots that may be read on, and from where."""
