@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
-from eventseam import EventseamError, Refused, SyncTx, Tx
+from eventseam import EventseamError, HandlerTimeout, Refused, SyncTx, Tx
 from tests.orm.shop import Line, Order, OrderPlaced, PlaceOrder, published, rows, running, shop
 
 IDS = "SELECT id FROM orders ORDER BY id"
@@ -238,3 +240,64 @@ async def test_json_is_read_as_it_was_written(url, handle):
     async with running(url, service) as app:
         await app.call(place, PlaceOrder("o1"))
     assert [{"n": [1, None]}] == found
+
+
+async def test_a_lost_connection_is_the_databases_trouble_and_not_the_messages(request, handle):
+    url = request.getfixturevalue("postgres_url")
+
+    def act(command, tx):
+        attempts.append(command.order_id)
+        tx.session.add(Order(id=command.order_id, email=command.email))
+        tx.session.flush()
+        if len(attempts) == 1:
+            tx.session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    service, attempts = shop(url), []
+    place = handle(service, act)
+    async with running(url, service) as app:
+        await app.call(place, PlaceOrder("o1"))  # a call is never tried again for what its handler did
+        assert ["o1", "o1"] == attempts
+        assert [("o1",)] == await rows(app, service, IDS)
+
+
+async def test_many_handlers_have_sessions_at_once(url):
+    service = shop(url)
+
+    @service.on_tx(OrderPlaced, name="thread")
+    def in_a_thread(event: OrderPlaced, tx: SyncTx) -> None:
+        tx.session.add(Order(id="t" + event.order_id, email="e"))
+
+    @service.on_tx(OrderPlaced, name="loop")
+    async def on_the_loop(event: OrderPlaced, tx: Tx) -> None:
+        tx.session.add(Order(id="l" + event.order_id, email="e"))
+
+    async with running(url, service) as app:
+        await app.publish(service, *[OrderPlaced(str(n)) for n in range(40)])
+        await app.wait_idle()
+        assert [(80,)] == await rows(app, service, "SELECT count(*) FROM orders")
+        assert [] == await rows(app, service, "SELECT handler FROM unsettled")
+
+
+async def test_a_session_is_taken_away_from_a_handler_that_hangs(url):
+    service, go_on, ended = shop(url), Event(), Event()
+
+    @service.handle_tx(PlaceOrder, timeout_seconds=0.2)
+    def place(command: PlaceOrder, tx: SyncTx) -> None:
+        tx.session.add(Order(id=command.order_id, email=command.email))
+        tx.session.flush()
+        if command.order_id == "o1":
+            go_on.wait(20)
+            try:
+                tx.session.add(Order(id="late", email=command.email))
+                tx.session.flush()
+            finally:
+                ended.set()
+
+    async with running(url, service) as app:
+        with pytest.raises(HandlerTimeout):
+            await app.call(place, PlaceOrder("o1"))
+        await app.call(place, PlaceOrder("o2"))
+        go_on.set()
+        assert ended.wait(20)
+        await app.call(place, PlaceOrder("o3"))
+        assert [("o2",), ("o3",)] == await rows(app, service, IDS)
