@@ -54,7 +54,7 @@ class EngineRoom:
         """The engine that runs a handler here, or None."""
         return next((each for each in self.engines.values() if each.service == service and each.has(handler)), None)
 
-    def beside(self) -> list[Coroutine[Any, Any, None]]:
+    def beside(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What runs beside the engines until they have stopped."""
         running = [self.committer.run(), self.store.hear(self.hint.give)]
         if self.bus is not None and self.relay is not None:
@@ -140,7 +140,10 @@ async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExit
     hint = Hint()
     around = Surroundings(store, app.seams, app.probe, hint.tell(store.announce), app.settings.batch_max)
     committer = Committer(around)
-    readers = (lambda _: {RELAY}) if bus else (lambda channel: _readers(app, channel))
+
+    def readers(channel: str) -> set[str]:
+        return {RELAY} if bus else _readers(app, channel)
+
     limits = Limits(store, app.seams.clock, _limits(app), readers)
     benches: dict[str, Bench[Any]] = {}
     engines: dict[str, Engine] = {}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from eventseam.journal.source import Hint
     from eventseam.ports.sql import Row, Store
-    from eventseam.ports.transport import Cursor, CursorMemory
+    from eventseam.ports.transport import Cursor, CursorMemory, Received
 
 _SLOT = 15
 _HEAD = 16
@@ -125,10 +125,10 @@ def _pages(
     slots: Sequence[int], rows: Sequence[Row], end: SnapshotCursor, within: SnapshotCursor, *, is_whole: bool
 ) -> list[Page]:
     """A page for each slot, with the messages of its keys."""
-    messages = {slot: [] for slot in slots} if rows else {}  # type: dict[int, list[object]]
+    messages: dict[int, list[Received]] = {slot: [] for slot in slots} if rows else {}
     for row in rows:
         messages[row[_SLOT]].append(received(row))
-    return [Page(slot, messages.get(slot, ()), end, within.at, is_whole) for slot in slots]  # type: ignore[arg-type]
+    return [Page(slot, messages.get(slot, ()), end, within.at, is_whole) for slot in slots]
 
 
 def _bounds(cursor: SnapshotCursor) -> tuple[list[str], str]:
