@@ -1,0 +1,1 @@
+"""A shop with Django: views publish in `transaction.atomic()`, handlers use the models."""

@@ -1,0 +1,1 @@
+"""Where manage.py finds the commands below."""

@@ -1,0 +1,1 @@
+"""A shop with FastAPI and SQLAlchemy: requests publish on their own AsyncSession."""
