@@ -10,10 +10,18 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 SLICES = 5
 """What takes microseconds is timed in so many slices, of which the best counts: a busy machine only ever adds time."""
+
+
+class Timing(NamedTuple):
+    """What one round found: the value, and the processor time per operation of this process and of a server, in us."""
+
+    value: float
+    cpu_us: float
+    server_us: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,7 @@ class Variant:
     """One way to do the work; `measure` does one round of it. `note` says what it guarantees."""
 
     name: str
-    measure: Callable[[], float]
+    measure: Callable[[], float | Timing]
     note: str = ""
 
 
@@ -75,25 +83,38 @@ class Spread:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A case and what was found: the spread of each variant and of each comparison."""
+    """A case and what was found: the spreads of variants and comparisons, and of processor times that variants told."""
 
     case: Case
     variants: dict[str, Spread]
     comparisons: dict[str, Spread]
+    cpu_us: dict[str, Spread] = field(default_factory=dict)
+    server_us: dict[str, Spread] = field(default_factory=dict)
 
 
 def run(case: Case, rounds: int) -> Outcome:
     """Measure a case. Each round begins with another variant."""
     values: dict[str, list[float]] = {each.name: [] for each in case.variants}
+    used: dict[str, list[float]] = {}
+    served: dict[str, list[float]] = {}
     for number in range(rounds):
         start = number % len(case.variants)
         for variant in (*case.variants[start:], *case.variants[:start]):
             _tell(f"{case.name}: round {number + 1} of {rounds}, {variant.name}")
             gc.collect()
-            values[variant.name].append(variant.measure())
+            found = variant.measure()
+            if isinstance(found, Timing):
+                used.setdefault(variant.name, []).append(found.cpu_us)
+                served.setdefault(variant.name, []).append(found.server_us)
+                found = found.value
+            values[variant.name].append(found)
     _tell("")
     compared = {each.name: _compared(each, values) for each in case.comparisons}
-    return Outcome(case, {name: Spread.of(found) for name, found in values.items()}, compared)
+    return Outcome(case, _spreads(values), compared, _spreads(used), _spreads(served))
+
+
+def _spreads(values: dict[str, list[float]]) -> dict[str, Spread]:
+    return {name: Spread.of(found) for name, found in values.items()}
 
 
 def _tell(line: str) -> None:

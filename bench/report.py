@@ -60,19 +60,17 @@ def machine(folder: Path) -> dict[str, Any]:
 def case_text(outcome: Outcome) -> str:
     """A case as a Markdown table, and what its comparisons say."""
     case = outcome.case
-    rows = [
-        (name, *_spread(found, case.unit), _rate(found, case.unit), note)
-        for (name, found), note in zip(outcome.variants.items(), [each.note for each in case.variants], strict=True)
-    ]
-    has_notes = any(row[-1] for row in rows)
-    head = (
-        case.title,
-        f"median {case.unit}",
-        "min .. max",
-        f"{case.per}s/s",
-        *(("what it does",) if has_notes else ()),
-    )
-    tables = [_table(head, [row if has_notes else row[:-1] for row in rows])]
+    columns = ("CPU us", "server us") if outcome.cpu_us else ()
+    notes = ("what it does",) if any(each.note for each in case.variants) else ()
+    head = (case.title, f"median {case.unit}", "min .. max", f"{case.per}s/s", *columns, *notes)
+    rows: list[tuple[str, ...]] = []
+    for each in case.variants:
+        found = outcome.variants[each.name]
+        used = [_used(table, each.name) for table in (outcome.cpu_us, outcome.server_us)] if columns else []
+        rows.append(
+            (each.name, *_spread(found, case.unit), _rate(found, case.unit), *used, *([each.note] if notes else []))
+        )
+    tables = [_table(head, rows)]
     if case.comparisons:
         lines = [(each.name, *_compared(each, outcome, case.unit)) for each in case.comparisons]
         tables.append(_table(("paired inside a round", "median", "min .. max"), lines))
@@ -138,6 +136,8 @@ def _data(report: Report) -> dict[str, Any]:
             "name": each.case.name,
             "unit": f"{each.case.unit} per {each.case.per}",
             "variants": {name: _rounded(found) for name, found in each.variants.items()},
+            "cpu_us": {name: _rounded(found) for name, found in each.cpu_us.items()},
+            "server_us": {name: _rounded(found) for name, found in each.server_us.items()},
             "comparisons": {name: _rounded(found) for name, found in each.comparisons.items()},
         }
         for each in report.outcomes
@@ -171,6 +171,10 @@ def _musts(report: Report) -> Iterable[Line]:
 def _spread(found: Spread, unit: str) -> tuple[str, str]:
     digits = 1 if unit == "ms" or found.median >= 100 else 2
     return f"{found.median:,.{digits}f}", f"{found.least:,.{digits}f} .. {found.most:,.{digits}f}"
+
+
+def _used(table: dict[str, Spread], name: str) -> str:
+    return f"{table[name].median:,.1f}" if name in table else ""
 
 
 def _rate(found: Spread, unit: str) -> str:
