@@ -113,7 +113,7 @@ class Statements:
         self._plans: dict[object, Plan] = {}
         self._known: dict[int, _Known] = {}
 
-    def writes(self, statement: Any, rows: Sequence[object]) -> list[Write]:  # noqa: ANN401 - SQLAlchemy is optional
+    def writes(self, statement: Any, rows: Sequence[Any]) -> list[Write]:  # noqa: ANN401 - SQLAlchemy is optional
         """A statement with its rows of values (none: the statement holds them) as text and values.
 
         Raises WiringError for what cannot be recorded.
@@ -127,10 +127,12 @@ class Statements:
         plans = known.plans
         found: list[Write] = []
         for row in rows:
-            plan = plans.get(tuple(row)) if row.__class__ is dict else None
+            given = row if row.__class__ is dict else _checked(row)
+            names = tuple(given)
+            plan = plans.get(names)
             if plan is None:
-                plan = plans[tuple(_checked(row))] = self.plan(statement, known.key, _checked(row))
-            found.append(written(plan, row, () if known.key is None else known.key.bindparams))  # type: ignore[arg-type]
+                plan = plans[names] = self.plan(statement, known.key, given)
+            found.append(written(plan, given, () if known.key is None else known.key.bindparams))
         return found
 
     def plan(self, statement: Any, key: Any, row: Row) -> Plan:  # noqa: ANN401 - SQLAlchemy's, untyped
