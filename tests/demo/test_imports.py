@@ -28,7 +28,7 @@ def imports(tree: ast.Module) -> set[str]:
 
 def forbidden(service: str, tree: ast.Module) -> set[str]:
     """The demo's modules that `service` must not see."""
-    allowed = {f"{PREFIX}shop.{other}.contracts" for other in SERVICES} | {f"{PREFIX}outside"}
+    allowed = {f"{PREFIX}shop.{other}.contracts" for other in SERVICES} | {f"{PREFIX}outside", f"{PREFIX}shop.tables"}
     own = f"{PREFIX}shop.{service}"
     ours = {name for name in imports(tree) if name.startswith(PREFIX)}
     return {name for name in ours - allowed if name != own and not name.startswith(own + ".")}

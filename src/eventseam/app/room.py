@@ -130,7 +130,7 @@ async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExit
     """Open what `services` of `app` need; `stack` closes it. Raises SettingsError, StorageError or WiringError."""
     store = open_store(app.settings, app.seams)
     stack.push_async_callback(store.close)
-    await store.migrate([service.tables for service in services if service.tables])
+    await store.migrate([tables for service in services if (tables := service.tables_on(store.dialect))])
     bus = bus_of(app)
     if bus is not None:
         stack.push_async_callback(bus.store.close)

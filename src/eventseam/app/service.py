@@ -23,7 +23,7 @@ from eventseam.app.decorators import D, Handle, HandleTx, M, On, OnBatch, OnTx
 from eventseam.errors import WiringError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from eventseam.app.publish import Outlet
@@ -40,7 +40,8 @@ class Service(Generic[D]):
     """A bounded context: one name, one set of tables, one consumer of every channel that its handlers listen to.
 
     `deps` is called once at start; what its context manager yields is `ctx.deps` of every handler, and it is closed
-    after the last handler ended. `tables` is SQL that may run at every start (`CREATE TABLE IF NOT EXISTS …`).
+    after the last handler ended. `tables` is SQL that may run at every start (`CREATE TABLE IF NOT EXISTS …`), or such
+    SQL for each kind of database: `{"sqlite": …, "postgresql": …}`.
     `threads_max` bounds how many `def` handlers run at once. Raises WiringError for a name that is not
     `[a-z][a-z0-9_-]{0,62}`.
     """
@@ -50,7 +51,7 @@ class Service(Generic[D]):
         name: str,
         *,
         deps: Callable[[], AbstractAsyncContextManager[D]] | None = None,
-        tables: str = "",
+        tables: str | Mapping[str, str] = "",
         threads_max: int = 8,
     ) -> None:
         """Declare the service."""
@@ -72,6 +73,17 @@ class Service(Generic[D]):
     def declarations(self) -> tuple[Declaration, ...]:
         """Every handler, in the order of the code."""
         return tuple(self._declarations)
+
+    def tables_on(self, dialect: str) -> str:
+        """The SQL of `tables` for a kind of database. Raises WiringError if it names others only."""
+        if isinstance(self.tables, str):
+            return self.tables
+        if dialect not in self.tables:
+            raise WiringError(
+                f"Service({self.name!r}): tables= has SQL for {', '.join(sorted(self.tables))}, but the database is "
+                f"{dialect}. Add {dialect!r} to tables=."
+            )
+        return self.tables[dialect]
 
     def message_types(self) -> tuple[MessageType[Any], ...]:
         """Every type that a handler takes, once, in the order of the code."""

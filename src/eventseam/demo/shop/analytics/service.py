@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from eventseam import Ctx, NotYet, Service, Tx
 from eventseam.demo.shop.orders.contracts import OrderConfirmed, OrderPlaced, OrderRejected
+from eventseam.demo.shop.tables import by_dialect
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS sales (
-    n        INTEGER PRIMARY KEY AUTOINCREMENT,
+    n        NUMBERED,
     order_id TEXT NOT NULL,
     state    TEXT NOT NULL,
     amount   TEXT
 );
 CREATE INDEX IF NOT EXISTS sales_of_order ON sales (order_id);
 CREATE TABLE IF NOT EXISTS earned_sales (
-    n        INTEGER PRIMARY KEY AUTOINCREMENT,
+    n        NUMBERED,
     order_id TEXT NOT NULL,
     cause    TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS missed_sales (
-    n        INTEGER PRIMARY KEY AUTOINCREMENT,
+    n        NUMBERED,
     order_id TEXT NOT NULL,
     amount   TEXT,
     reason   TEXT NOT NULL,
@@ -37,14 +38,15 @@ INSERT INTO missed_sales (order_id, amount, reason, cause)
 SELECT order_id, amount, $2, $3 FROM sales WHERE order_id = $1
 """
 
-analytics = Service("analytics", tables=TABLES)
+analytics = Service("analytics", tables=by_dialect(TABLES))
 
 
 @analytics.on_batch(OrderPlaced, max=500)
 async def ingest(events: list[OrderPlaced], ctx: Ctx) -> None:
     """Keep what was placed, many at a time: nobody waits for it."""
     for event in events:
-        ctx.write(INGEST, event.order_id, event.state, event.amount)
+        amount = None if event.amount is None else str(event.amount)
+        ctx.write(INGEST, event.order_id, event.state, amount)
 
 
 @analytics.on(OrderConfirmed)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from eventseam import Ctx, Service
 from eventseam.demo.shop.orders.contracts import OrderConfirmed, OrderPlaced, OrderRejected
+from eventseam.demo.shop.tables import by_dialect
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS emails (
-    n        INTEGER PRIMARY KEY AUTOINCREMENT,
+    n        NUMBERED,
     order_id TEXT NOT NULL,
     subject  TEXT NOT NULL,
     cause    TEXT NOT NULL
@@ -16,7 +17,7 @@ CREATE TABLE IF NOT EXISTS emails (
 
 SEND = "INSERT INTO emails (order_id, subject, cause) VALUES ($1, $2, $3)"
 
-email = Service("email", tables=TABLES)
+email = Service("email", tables=by_dialect(TABLES))
 
 
 @email.on(OrderPlaced, OrderConfirmed, OrderRejected)

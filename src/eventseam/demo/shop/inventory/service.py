@@ -10,6 +10,7 @@ from eventseam.demo.shop.inventory.contracts import ItemsReleased, ItemsReserved
 from eventseam.demo.shop.inventory.rules import decide
 from eventseam.demo.shop.orders.contracts import OrderPlaced
 from eventseam.demo.shop.payments.contracts import PaymentFailed
+from eventseam.demo.shop.tables import by_dialect
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS stock (
@@ -22,7 +23,7 @@ CREATE TABLE IF NOT EXISTS reservations (
 );
 CREATE INDEX IF NOT EXISTS reservations_of_order ON reservations (order_id);
 CREATE TABLE IF NOT EXISTS inventory_decisions (
-    n        INTEGER PRIMARY KEY AUTOINCREMENT,
+    n        NUMBERED,
     order_id TEXT NOT NULL,
     outcome  TEXT NOT NULL,
     cause    TEXT NOT NULL
@@ -31,7 +32,7 @@ CREATE TABLE IF NOT EXISTS inventory_decisions (
 
 SET_ASIDE = """
 INSERT INTO stock (product_id, reserved) VALUES ($1, 1)
-ON CONFLICT (product_id) DO UPDATE SET reserved = reserved + 1
+ON CONFLICT (product_id) DO UPDATE SET reserved = stock.reserved + 1
 """
 GIVE_BACK = "UPDATE stock SET reserved = reserved - 1 WHERE product_id = $1"
 RESERVE = "INSERT INTO reservations (order_id, product_id) VALUES ($1, $2)"
@@ -48,7 +49,7 @@ class Warehouse(Protocol):
         ...
 
 
-inventory = Service("inventory", deps=open_warehouse, tables=TABLES)
+inventory = Service("inventory", deps=open_warehouse, tables=by_dialect(TABLES))
 
 
 @inventory.on(OrderPlaced)

@@ -8,6 +8,7 @@ from eventseam.demo.shop.orders.book import Book, open_book
 from eventseam.demo.shop.orders.contracts import OrderConfirmed, OrderRejected, PlaceOrder, Reason
 from eventseam.demo.shop.orders.rules import placed
 from eventseam.demo.shop.shipping.contracts import ShipmentCreated
+from eventseam.demo.shop.tables import by_dialect
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS orders (
@@ -18,7 +19,7 @@ CREATE TABLE IF NOT EXISTS orders (
     decided_at  TEXT
 );
 CREATE TABLE IF NOT EXISTS order_decisions (
-    n        INTEGER PRIMARY KEY AUTOINCREMENT,
+    n        NUMBERED,
     order_id TEXT NOT NULL,
     status   TEXT NOT NULL,
     cause    TEXT NOT NULL
@@ -29,14 +30,14 @@ ACCEPT = "INSERT INTO orders (order_id, customer_id, status, accepted_at) VALUES
 DECIDE = "UPDATE orders SET status = $2, decided_at = $3 WHERE order_id = $1"
 KEEP = "INSERT INTO order_decisions (order_id, status, cause) VALUES ($1, $2, $3)"
 
-orders = Service("orders", deps=open_book, tables=TABLES)
+orders = Service("orders", deps=open_book, tables=by_dialect(TABLES))
 
 
 @orders.handle(PlaceOrder)
 async def place(command: PlaceOrder, ctx: Ctx[Book]) -> str:
     """Accept an order, and publish that, once; a customer who asks again gets the same answer again."""
-    if not ctx.deps.has(command.order_id):
-        ctx.write(ACCEPT, command.order_id, command.customer_id, ctx.now())
+    if not await ctx.deps.has(command.order_id):
+        ctx.write(ACCEPT, command.order_id, command.customer_id, ctx.now().isoformat())
         ctx.publish(placed(command))
     return command.order_id
 
@@ -58,5 +59,5 @@ async def reject(event: ItemsUnavailable | ItemsReleased, ctx: Ctx) -> None:
 
 def decide(order_id: str, status: str, ctx: Ctx) -> None:
     """Write the order's last status, and keep which message was the cause."""
-    ctx.write(DECIDE, order_id, status, ctx.now())
+    ctx.write(DECIDE, order_id, status, ctx.now().isoformat())
     ctx.write(KEEP, order_id, status, ctx.envelope.id)

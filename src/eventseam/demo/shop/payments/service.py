@@ -8,13 +8,14 @@ from eventseam import Circuit, Ctx, Retry, Service
 from eventseam.demo.outside import open_gateway
 from eventseam.demo.shop.inventory.contracts import ItemsReserved
 from eventseam.demo.shop.payments.rules import decide
+from eventseam.demo.shop.tables import by_dialect
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS payments (
-    n        INTEGER PRIMARY KEY AUTOINCREMENT,
+    n        NUMBERED,
     order_id TEXT NOT NULL,
     amount   TEXT,
     receipt  TEXT,
@@ -33,7 +34,7 @@ class Gateway(Protocol):
         ...
 
 
-payments = Service("payments", deps=open_gateway, tables=TABLES)
+payments = Service("payments", deps=open_gateway, tables=by_dialect(TABLES))
 
 
 @payments.on(
@@ -43,8 +44,9 @@ payments = Service("payments", deps=open_gateway, tables=TABLES)
 )
 async def charge(event: ItemsReserved, ctx: Ctx[Gateway]) -> None:
     """Charge the customer, and say whether that worked. The key makes a second attempt the same charge."""
-    receipt = None
+    amount = receipt = None
     if event.amount is not None:
+        amount = str(event.amount)
         receipt = await ctx.deps.charge(event.order_id, event.amount, idempotency_key=ctx.idempotency_key)
-    ctx.write(KEEP, event.order_id, event.amount, receipt, ctx.envelope.id)
+    ctx.write(KEEP, event.order_id, amount, receipt, ctx.envelope.id)
     ctx.publish(decide(event, receipt))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from eventseam import Ctx, Service
 from eventseam.demo.shop.payments.contracts import PaymentSucceeded
 from eventseam.demo.shop.shipping.contracts import ShipmentCreated
+from eventseam.demo.shop.tables import by_dialect
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS shipments (
-    n           INTEGER PRIMARY KEY AUTOINCREMENT,
+    n           NUMBERED,
     order_id    TEXT NOT NULL,
     shipment_id TEXT NOT NULL,
     cause       TEXT NOT NULL
@@ -17,7 +18,7 @@ CREATE TABLE IF NOT EXISTS shipments (
 
 KEEP = "INSERT INTO shipments (order_id, shipment_id, cause) VALUES ($1, $2, $3)"
 
-shipping = Service("shipping", tables=TABLES)
+shipping = Service("shipping", tables=by_dialect(TABLES))
 
 
 @shipping.on(PaymentSucceeded)
