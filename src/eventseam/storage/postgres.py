@@ -69,10 +69,9 @@ class PostgresStore:
 
     async def migrate(self, tables: Sequence[str] = ()) -> None:
         """See ports.sql.Store. Another process that migrates is waited for."""
-        async with self._pool.lend() as connection:
+        async with self._pool.lend(f"{BEGIN}; {PATIENCE}") as connection:
             sql = AsyncpgSql(connection)
             try:
-                await connection.command(f"{BEGIN}; {PATIENCE}")
                 await bring_up_to_date(sql, connection.raw, self._seams)
                 await run_tables(connection.raw, tables)
             except BaseException as error:  # noqa: BLE001 - raised again there
@@ -98,9 +97,8 @@ class PostgresStore:
 
     async def read(self, operation: Operation[T]) -> T:
         """See ports.sql.Store."""
-        async with self._pool.lend() as connection:
+        async with self._pool.lend(_BEGIN_READ) as connection:
             try:
-                await connection.command(_BEGIN_READ)
                 result = await operation(AsyncpgSql(connection))
                 await connection.command("COMMIT")
             except BaseException as error:  # noqa: BLE001 - raised again there
@@ -110,7 +108,7 @@ class PostgresStore:
     async def write(self, operation: Operation[T]) -> T:
         """See ports.sql.Store. After a deadlock the operation runs again at once."""
         for left in reversed(range(_REPEATS_MAX)):
-            async with self._pool.lend() as connection:
+            async with self._pool.lend(BEGIN) as connection:
                 try:
                     return await self._run(connection, operation)
                 except Exception as error:
@@ -123,9 +121,8 @@ class PostgresStore:
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Sql]:
         """See ports.sql.Store. A deadlock is StorageUnavailable: only the caller can repeat its statements."""
-        async with self._gate, self._pool.lend() as connection:
+        async with self._gate, self._pool.lend(self._begin_handler) as connection:
             try:
-                await connection.command(self._begin_handler)
                 self._seams.at("begin")
                 yield SharedSql(connection)
                 self._seams.at("pre-commit")
@@ -162,7 +159,6 @@ class PostgresStore:
 
     async def _run(self, connection: Connection, operation: Operation[T]) -> T:
         try:
-            await connection.command(BEGIN)
             self._seams.at("begin")
             result = await operation(AsyncpgSql(connection))
             self._seams.at("pre-commit")

@@ -15,7 +15,7 @@ import asyncpg
 
 from eventseam.errors import EventseamError, StorageUnavailable
 from eventseam.storage.catalog import statements
-from eventseam.storage.postgres_errors import told
+from eventseam.storage.postgres_errors import is_trouble, told
 from eventseam.storage.postgres_values import WIDE_OIDS, Fit, fit, fit_of
 
 if TYPE_CHECKING:
@@ -147,7 +147,10 @@ class Connection:
         try:
             return await self.raw.execute(text, timeout=timeout_seconds)
         except Exception as error:
-            raise self.explained(error) from error
+            cause = self.explained(error)
+            if cause is error and not is_trouble(error):
+                raise
+            raise cause if cause is not error else StorageUnavailable(told(self.place, error)) from error
 
     def explained(self, error: BaseException) -> BaseException:
         """StorageUnavailable if the connection is lost, after which it is closed; else the error itself."""

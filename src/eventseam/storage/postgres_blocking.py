@@ -19,7 +19,7 @@ from eventseam.storage.postgres_connect import (
     verify,
     verify_journal,
 )
-from eventseam.storage.postgres_errors import ends_connection, is_to_repeat, is_trouble, told
+from eventseam.storage.postgres_errors import ends_connection, is_outdated, is_to_repeat, is_trouble, told
 from eventseam.storage.postgres_lease import LentSql
 from eventseam.storage.postgres_psycopg import PsycopgSql
 from eventseam.threads import Threads
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CANCEL_AGAIN_SECONDS: Final = 0.05
-_CANCELS_MAX: Final = 40
+_CANCEL_SECONDS: Final = 2.0
 
 
 class Blocking:
@@ -64,8 +64,8 @@ class Blocking:
             await self._take_away(lent)
             raise
         finally:
-            if not sql.raw.closed:
-                self._idle.append(sql)
+            if not lent.raw.closed:
+                self._idle.append(lent.sql)
 
     async def close(self) -> None:
         """Close what is idle. Idempotent."""
@@ -83,7 +83,7 @@ class Blocking:
 
     def _lend(self, lent: LentSql, body: Callable[[Sql], T]) -> T:
         try:
-            lent.run(lambda: lent.raw.execute(self._begin))
+            lent.begin(self._begin, self._open)
             self._seams.at("begin")
             result = body(lent)
             self._seams.at("pre-commit")
@@ -97,6 +97,8 @@ class Blocking:
             lent.end()
 
     def _give_up(self, lent: LentSql, error: BaseException) -> NoReturn:
+        if is_outdated(error):
+            lent.run(lent.raw.close)
         is_trouble_here = lent.raw.closed or is_to_repeat(error) or is_trouble(error)
         if is_trouble_here and isinstance(error, Exception) and not isinstance(error, StorageUnavailable):
             raise StorageUnavailable(told(self._address.shown, error)) from error
@@ -118,9 +120,11 @@ class Blocking:
 
     async def _take_away(self, lent: LentSql) -> None:
         """Cancel what a body runs until it lets go of its connection; cut the network if the server does not help."""
+        clock = self._seams.clock
+        ends = clock.monotonic() + _CANCEL_SECONDS
         async with asyncio.TaskGroup() as group:
             taking = group.create_task(self._helpers.run(lent.take_away))
-            for _ in range(_CANCELS_MAX):
+            while clock.monotonic() < ends:
                 await asyncio.wait([taking], timeout=_CANCEL_AGAIN_SECONDS)
                 if taking.done():
                     return

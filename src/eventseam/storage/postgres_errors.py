@@ -31,6 +31,7 @@ _CLASSES: Final = ("08", "53", "58")
 _AGAIN: Final = frozenset({"40001", "40P01"})
 _ENDED: Final = frozenset({"57P01", "57P02", "57P04", "57P05", "25P03", "25P04"})
 _REFUSED: Final = frozenset({"28000", "28P01", "3D000"})
+_SERVER_ERRORS: Final = (asyncpg.PostgresError, psycopg.Error)
 _CLOSED: Final = ("is closed", "was closed", "has been released back", "closing", "underlying connection")
 
 FIXES: Final = {
@@ -52,7 +53,7 @@ def sqlstate(error: BaseException) -> str:
 
 def is_trouble(error: BaseException) -> bool:
     """Whether an error of a driver says that the database, not the statement, is in trouble."""
-    if isinstance(error, asyncpg.PostgresError | psycopg.Error):
+    if isinstance(error, _SERVER_ERRORS):
         state = sqlstate(error)
         if state:
             return state in _STATES or state[:2] in _CLASSES
@@ -64,9 +65,14 @@ def is_trouble(error: BaseException) -> bool:
 
 def is_to_repeat(error: BaseException) -> bool:
     """Whether the transaction would succeed if it ran once more: a deadlock, or a plan that a migration outdated."""
+    return is_outdated(error) or (isinstance(error, _SERVER_ERRORS) and sqlstate(error) in _AGAIN)
+
+
+def is_outdated(error: BaseException) -> bool:
+    """Whether statements that the connection has prepared do not fit the schema any more."""
     if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
         return True
-    return isinstance(error, asyncpg.PostgresError | psycopg.Error) and sqlstate(error) in _AGAIN
+    return isinstance(error, psycopg.errors.FeatureNotSupported) and "cached plan" in str(error)
 
 
 def ends_connection(error: BaseException) -> bool:

@@ -29,38 +29,48 @@ T = TypeVar("T")
 class LentSql:
     """The Sql port over a lent connection; its methods never suspend. After `take_away` every use raises."""
 
-    __slots__ = ("_is_taken", "_lock", "_sql")
+    __slots__ = ("_is_taken", "_lock", "sql")
 
     def __init__(self, sql: PsycopgSql) -> None:
         """Lend the connection of `sql`."""
-        self._sql = sql
+        self.sql = sql
         self._lock = threading.Lock()
         self._is_taken = False
 
     @property
     def raw(self) -> psycopg.Connection[Any]:
         """The driver's own connection. Use it in steps given to `run` only."""
-        return self._sql.raw
+        return self.sql.raw
 
     async def rows(self, statement: str, *args: object) -> Sequence[Row]:
         """See ports.sql.Sql."""
         with self._held():
-            return await self._sql.rows(statement, *args)
+            return await self.sql.rows(statement, *args)
 
     async def changed(self, statement: str, *args: object) -> int:
         """See ports.sql.Sql."""
         with self._held():
-            return await self._sql.changed(statement, *args)
+            return await self.sql.changed(statement, *args)
 
     async def many(self, statement: str, args: Sequence[Sequence[object]]) -> None:
         """See ports.sql.Sql."""
         with self._held():
-            await self._sql.many(statement, args)
+            await self.sql.many(statement, args)
 
     def run(self, step: Callable[[], T]) -> T:
         """Run `step`, which uses the connection, unless that was taken away."""
         with self._held():
             return step()
+
+    def begin(self, statement: bytes, reopen: Callable[[], PsycopgSql]) -> None:
+        """Begin the transaction; on a connection that was lost while it was idle, begin on a new one."""
+        with self._held():
+            try:
+                self.raw.execute(statement)
+            except psycopg.Error:
+                self.raw.close()
+                self.sql = reopen()
+                self.raw.execute(statement)
 
     def cancel(self) -> None:
         """Ask the server to end the statement that runs now. It is lost on one that is only about to begin."""

@@ -64,12 +64,13 @@ class Notices:
                 wake()
 
         try:
+            raw.add_termination_listener(lambda _: self._pending.set())  # to notice it at once
             await raw.add_listener(CHANNEL, heard)
             wake()  # what was announced while nobody listened
             while True:
                 await self._send(raw)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
-            raw.terminate()
+            self._pending.set()  # it may be ours that was not sent
         finally:
             await close(connection)
 

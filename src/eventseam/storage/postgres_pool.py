@@ -44,14 +44,17 @@ class Pool:
         self._all_back.set()
 
     @asynccontextmanager
-    async def lend(self) -> AsyncGenerator[Connection]:
-        """A connection for the time of the block. Raises what connecting raises."""
+    async def lend(self, begin: str) -> AsyncGenerator[Connection]:
+        """A connection for the time of the block, on which `begin` has run. Raises what connecting raises.
+
+        One that was lost while it was idle is not noticed before it is used: the next one is tried.
+        """
         async with self._free:
             self._out += 1
             self._all_back.clear()
             connection: Connection | None = None
             try:
-                connection = self._idle_one() or await self._connect()
+                connection = await self._begun(begin)
                 self._lent.add(connection)
                 yield connection
             finally:
@@ -73,9 +76,23 @@ class Pool:
         while self._idle:
             await close(self._idle.pop())
 
-    def _idle_one(self) -> Connection | None:
+    async def _begun(self, begin: str) -> Connection:
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
-                return connection
-        return None
+                try:
+                    await connection.command(begin)
+                except Exception:  # noqa: BLE001 - whatever it is: it does not serve
+                    connection.raw.terminate()
+                except BaseException:
+                    connection.raw.terminate()
+                    raise
+                else:
+                    return connection
+        connection = await self._connect()
+        try:
+            await connection.command(begin)
+        except BaseException:
+            connection.raw.terminate()
+            raise
+        return connection
