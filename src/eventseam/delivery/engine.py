@@ -31,6 +31,7 @@ _LEAVE_SECONDS = 1.0
 _POLL_FIRST_SECONDS = 0.005
 _POLL_MAX_SECONDS = 0.1
 _LOOK_EVERY_SECONDS = 0.001
+_LOOKS_SHARE = 4.0  # of four moments, looking for what commits have just announced takes one at most
 _TEND_MAX_SECONDS = 0.5
 
 
@@ -173,14 +174,15 @@ class Engine:
             except StorageUnavailable:
                 await self._around.seams.clock.sleep(_POLL_MAX_SECONDS)
                 continue
+            again = looked + max(_LOOK_EVERY_SECONDS, _LOOKS_SHARE * (self._around.seams.clock.monotonic() - looked))
             if self._take_in(shift, at, pages):
                 pause = _POLL_FIRST_SECONDS
                 await asyncio.sleep(0)
             else:
                 await self._source.wait(pause)
                 pause = min(pause * 1.5, _POLL_MAX_SECONDS)
-                early = looked + _LOOK_EVERY_SECONDS - self._around.seams.clock.monotonic()
-                if early > 0:  # a commit a moment ago woke us: the next ones may come by one look
+                early = again - self._around.seams.clock.monotonic()
+                if early > 0:  # a commit a moment ago woke us: what comes next is seen by the same look
                     await self._around.seams.clock.sleep(early)
 
     def _intake(self, shift: Shift) -> dict[int, Cursor]:
