@@ -45,10 +45,24 @@ FIXES: Final = {
 }
 
 
+_WORDS: Final = {
+    "password authentication failed": "28P01",
+    "no pg_hba.conf entry": "28000",
+    " does not exist": "3D000",
+    "too many clients": "53300",
+    "remaining connection slots": "53300",
+}
+"""libpq keeps the five characters of a refused connection to itself. In another language the fix is a general one."""
+
+
 def sqlstate(error: BaseException) -> str:
     """The five characters of an error that has them, or ''."""
     state = getattr(error, "sqlstate", None)
-    return state if isinstance(state, str) else ""
+    if isinstance(state, str):
+        return state
+    if isinstance(error, psycopg.OperationalError):
+        return next((code for words, code in _WORDS.items() if words in str(error)), "")
+    return ""
 
 
 def is_trouble(error: BaseException) -> bool:
