@@ -79,7 +79,13 @@ async def _run(count: int, path: str) -> dict[str, Any]:
         ctx.publish(ReceiptMade(event.order_id, event.total))
 
     hours = KEEP_SECONDS / 3600
-    settings = Settings(database=f"sqlite:///{path}", durability="normal", journal_hours=hours, inbox_hours=hours)
+    settings = Settings(
+        database=f"sqlite:///{path}",
+        durability="normal",
+        lease_seconds=KEEP_SECONDS,
+        journal_hours=hours,
+        inbox_hours=hours,
+    )
     progress = Progress(max(1, count // 10))
     app = App(service, settings=settings, probe=progress)
     began, published = time.perf_counter(), 0

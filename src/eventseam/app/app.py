@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from eventseam.app.arrival import Awaited, Journal
 from eventseam.app.describe import described
+from eventseam.app.retention import sweep
 from eventseam.app.room import EngineRoom, open_room
 from eventseam.app.runners import finish
 from eventseam.app.settings import Settings
@@ -22,7 +23,6 @@ from eventseam.contracts.registry import Registry
 from eventseam.delivery.handler import Outgoing, outgoing
 from eventseam.errors import EventseamError, StorageUnavailable, WiringError
 from eventseam.journal.append import Origin, append, rows_for, timestamp, trace_of
-from eventseam.journal.look import trim
 from eventseam.ports.transport import Received
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ R = TypeVar("R")
 D = TypeVar("D")
 
 _SWEEP_EVERY_SECONDS = 60.0
-_SWEEP_ROWS = 1_000
 _LOOK_AGAIN_SECONDS = 0.01
 
 
@@ -163,6 +162,30 @@ class App:
             missing = "; ".join(await room.missing(self.seams.clock.now()))
             raise TimeoutError(f"not idle after {timeout_seconds:g} s: {missing}. See: eventseam lag") from None
 
+    async def wait_for(self, service: Service[Any], *message_ids: str, timeout_seconds: float = 5.0) -> None:
+        """Return when `service` has handled messages, so that what it wrote can be read: ids as `publish` gave them.
+
+        Wherever the service runs. Call it soon after the commit: messages are looked for among the newest. Raises
+        TimeoutError after `timeout_seconds`, which says what is missing or unsettled.
+        """
+        room = self._started()
+        if service.name not in {each.name for each in self.services}:
+            raise WiringError(f"{service.name} is no service of this app. It has: {', '.join(self._names())}")
+        internal = frozenset(known.channel.name for known in self.registry.types if known.channel.internal)
+        journals = [Journal(room.bus.store), Journal(room.store, internal)] if room.bus else [Journal(room.store)]
+        awaited = Awaited(journals, service.name, message_ids)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while not await awaited.is_over(room.store):
+                    await room.save(service.name)
+                    await self.seams.clock.sleep(_LOOK_AGAIN_SECONDS)
+        except TimeoutError:
+            missing = await awaited.missing(room.store)
+            raise TimeoutError(f"{service.name} is not done after {timeout_seconds:g} s: {missing}") from None
+
+    def _names(self) -> list[str]:
+        return [service.name for service in self.services]
+
     def describe(self) -> dict[str, Any]:
         """What is wired, as plain data without secrets: services, handlers, messages, policies, settings."""
         return described(self.services, self.settings, self.registry)
@@ -202,8 +225,7 @@ class App:
             return self.services
         unknown = sorted(names - {service.name for service in self.services})
         if unknown or not names:
-            known = ", ".join(service.name for service in self.services)
-            raise WiringError(f"only={unknown}: no such service. The app has: {known}")
+            raise WiringError(f"only={unknown}: no such service. The app has: {', '.join(self._names())}")
         return [service for service in self.services if service.name in names]
 
     def _handler_of(self, function: Callable[..., Any]) -> tuple[str, str]:
@@ -238,18 +260,8 @@ class App:
             await asyncio.wait(engines)
 
     async def _sweep(self, room: EngineRoom) -> None:
-        """Keep the journal and the inbox within their retention, a thousand rows at a time."""
-        clock, settings = self.seams.clock, self.settings
-        while True:
-            now = clock.now()
-            journal = timestamp(now - timedelta(hours=settings.journal_hours))
-            inbox = timestamp(now - timedelta(hours=settings.inbox_hours))
-            dropped = _SWEEP_ROWS
-            while dropped == _SWEEP_ROWS:
-                dropped = await room.store.write(
-                    lambda sql: trim(sql, journal_before=journal, inbox_before=inbox, rows_max=_SWEEP_ROWS)  # noqa: B023
-                )
-            await clock.sleep(_SWEEP_EVERY_SECONDS)
+        """Keep the journal, the inbox and the dead letters within their retention."""
+        await sweep(room.stores(), self.settings, self.seams.clock, _SWEEP_EVERY_SECONDS)
 
 
 def _types(services: Iterable[Service[Any]]) -> list[Any]:

@@ -15,6 +15,7 @@ from eventseam.delivery.relay import Relay
 from eventseam.errors import WiringError
 from eventseam.journal.bus import BusMemory
 from eventseam.journal.source import Hint
+from eventseam.journal.starts import register
 from eventseam.ports.sql import Sql, Store
 from eventseam.ports.transport import LogSource
 
@@ -53,17 +54,17 @@ class Bus:
     async def open(self, own: Store, app: App, services: Iterable[Service[Any]]) -> None:
         """Make its tables, and the positions that its readers begin with."""
         await self.store.migrate()
-        listening = [(service.name, slot) for service in app.services for slot in range(self.store.slots)]
-        await self.store.write(lambda sql: sql.many("new_position", listening))
+        listening = [(service.name, service.starts) for service in app.services]
+        await self.store.write(lambda sql: register(sql, listening, self.store.slots))
         here = [(on_bus(service.name), slot) for service in services for slot in range(self.store.slots)]
         inside = [RELAY, *(service.name for service in services if _hears_itself(service))]
         reading = [(reader, slot) for reader in inside for slot in range(own.slots)]
 
-        async def register(sql: Sql) -> None:
+        async def prepare(sql: Sql) -> None:
             await sql.many("new_remote_position", here)
             await sql.many("new_position", reading)
 
-        await own.write(register)
+        await own.write(prepare)
 
     def parts(self, service: str, handlers: Sequence[Handler], unrouted: Handler, own: LogSource) -> list[Part]:
         """The service's handlers by what they read. Raises WiringError for one that would need both."""

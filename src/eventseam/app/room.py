@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from eventseam.app.bus import RELAY, Bus, Part, bus_of
 from eventseam.app.handlers import Bench
+from eventseam.app.retention import check_inbox
 from eventseam.app.stores import open_source, open_store
 from eventseam.app.wiring import check_deps, foreign_channels
 from eventseam.delivery.circuit import Circuit
@@ -22,6 +23,7 @@ from eventseam.delivery.unsettled import count_unsettled
 from eventseam.journal.limits import Limits
 from eventseam.journal.look import lag
 from eventseam.journal.source import Hint
+from eventseam.journal.starts import register
 from eventseam.ports.probe import Orphaned
 from eventseam.ports.sql import Sql, Store
 
@@ -96,6 +98,12 @@ class EngineRoom:
                 is_behind = True
         return is_behind
 
+    async def save(self, service: str) -> None:
+        """Save a position that has moved past messages which nobody handles, if the service rests here."""
+        for engine in self.engines.values():
+            if engine.service == service and engine.is_resting():
+                await engine.save()
+
     async def missing(self, now: datetime) -> list[str]:
         """What `is_idle` waits for, in words."""
         told: list[str] = []
@@ -128,6 +136,7 @@ class EngineRoom:
 
 async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExitStack) -> EngineRoom:
     """Open what `services` of `app` need; `stack` closes it. Raises SettingsError, StorageError or WiringError."""
+    check_inbox(app.settings, services)
     store = open_store(app.settings, app.seams)
     stack.push_async_callback(store.close)
     await store.migrate([tables for service in services if (tables := service.tables_on(store.dialect))])
@@ -188,8 +197,7 @@ def _owns(engine: Engine) -> bool:
 
 async def _register(sql: Sql, services: Iterable[Service[Any]], slots: int) -> None:
     """Give every service of a journal a position, running or not: what it has not seen must not be trimmed."""
-    for service in services:
-        await sql.many("new_position", [(service.name, slot) for slot in range(slots)])
+    await register(sql, [(service.name, service.starts) for service in services], slots)
 
 
 def unrouted(service: str, app: App) -> Handler:

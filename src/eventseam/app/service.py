@@ -6,6 +6,7 @@ them (`app.wiring`).
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
 from eventseam.app.declare import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from eventseam.app.publish import Outlet
     from eventseam.contracts.message import MessageType
     from eventseam.delivery.handler import Mode
+    from eventseam.journal.starts import Starts
 
 M2 = TypeVar("M2")
 M3 = TypeVar("M3")
@@ -42,8 +44,9 @@ class Service(Generic[D]):
     `deps` is called once at start; what its context manager yields is `ctx.deps` of every handler, and it is closed
     after the last handler ended. `tables` is SQL that may run at every start (`CREATE TABLE IF NOT EXISTS …`), or such
     SQL for each kind of database: `{"sqlite": …, "postgresql": …}`.
-    `threads_max` bounds how many `def` handlers run at once. Raises WiringError for a name that is not
-    `[a-z][a-z0-9_-]{0,62}`.
+    `threads_max` bounds how many `def` handlers run at once. `starts` is where it begins to read a journal in which it
+    has no position yet: at the oldest message that is still there, now, or at the first one of a time. Raises
+    WiringError for a name that is not `[a-z][a-z0-9_-]{0,62}`, and for a time without a zone.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Service(Generic[D]):
         deps: Callable[[], AbstractAsyncContextManager[D]] | None = None,
         tables: str | Mapping[str, str] = "",
         threads_max: int = 8,
+        starts: Starts = "beginning",
     ) -> None:
         """Declare the service."""
         if not SERVICE_NAME.fullmatch(name):
@@ -62,7 +66,13 @@ class Service(Generic[D]):
             )
         if not 1 <= threads_max <= THREADS_LIMIT:
             raise WiringError(f"Service({name!r}): threads_max={threads_max} must be within 1 and {THREADS_LIMIT}.")
+        if starts not in ("beginning", "now") and not (isinstance(starts, datetime) and starts.tzinfo is not None):
+            raise WiringError(
+                f'Service({name!r}): starts={starts!r} must be "beginning", "now" or a datetime with a zone, such as '
+                "datetime(2026, 1, 31, tzinfo=UTC)."
+            )
         self.name = name
+        self.starts: Starts = starts
         self.deps_factory = deps
         self.tables = tables
         self.threads_max = threads_max

@@ -29,6 +29,7 @@ NUMBERS_MAX: Mapping[str, int] = MappingProxyType(
         "parked_lanes_max": 10_000_000,
         "inbox_hours": 876_000,
         "journal_hours": 876_000,
+        "dead_letter_hours": 876_000,
     }
 )
 """The largest value of each number; all are greater than 0. A hundred years of journal is a journal that is kept."""
@@ -110,6 +111,7 @@ class Settings:
     parked_lanes_max: int = 100_000
     inbox_hours: float = 24.0
     journal_hours: float = 168.0
+    dead_letter_hours: float = 876_000.0
 
     def __post_init__(self) -> None:
         """Mask the URLs and check the numbers."""
@@ -127,6 +129,22 @@ class Settings:
             raise SettingsError(f"durability is {self.durability!r}; write full or normal")
         for name, most in NUMBERS_MAX.items():
             _check_number(name, getattr(self, name), most, whole=name in _WHOLE)
+        self._check_windows()
+
+    def _check_windows(self) -> None:
+        """Raise SettingsError for windows that do not fit each other."""
+        if self.inbox_hours * 3_600 < self.lease_seconds:
+            raise SettingsError(
+                f"inbox_hours is {self.inbox_hours:g} and lease_seconds {self.lease_seconds:g}: the inbox would forget "
+                "messages while their old owner is still respected. Set EVENTSEAM_INBOX_HOURS to "
+                f"{self.lease_seconds / 3_600:.3g} or more"
+            )
+        if self.journal_hours < self.inbox_hours:
+            raise SettingsError(
+                f"journal_hours is {self.journal_hours:g} and inbox_hours {self.inbox_hours:g}: the inbox would "
+                "remember messages that the journal cannot publish again. Raise EVENTSEAM_JOURNAL_HOURS, or lower "
+                "EVENTSEAM_INBOX_HOURS"
+            )
 
     @property
     def database_url(self) -> str:

@@ -1,7 +1,8 @@
-"""Looking at the journal and its readers: rows, lag, retention. Operations for tools; the engine does not need them."""
+"""Looking at the journal and its readers: rows and lag. Operations for tools; the engine does not need them."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from eventseam.journal.source import moment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from eventseam.ports.sql import Sql
@@ -31,7 +33,7 @@ class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lag(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a reader is behind: rows after its position, the age of the oldest, and who owns it."""
+    """How far a reader is behind on one slot: everything up to `position` is finished; the age of the oldest rest."""
 
     service: str
     slot: int
@@ -39,6 +41,17 @@ class Lag(msgspec.Struct, frozen=True, kw_only=True):
     behind_messages: int
     behind_seconds: float
     owner: str | None
+
+
+class ReaderLag(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a reader is behind on all its slots: the least position, the sum of messages, the oldest of them."""
+
+    service: str
+    position: int
+    behind_messages: int
+    behind_seconds: float
+    owners: tuple[str, ...]
+    slots: tuple[Lag, ...]
 
 
 async def list_journal(
@@ -50,7 +63,7 @@ async def list_journal(
 
 
 async def lag(sql: Sql, now: datetime) -> list[Lag]:
-    """Every reader's lag. Positions are saved with each apply, and once a second where nothing is applied."""
+    """Every reader's slots. Positions are saved with each apply, and once a second where nothing is applied."""
     found: list[Lag] = []
     for reader, slot, position, owner, count, oldest in await sql.rows("lag"):
         since = moment(oldest) if oldest else None
@@ -61,7 +74,19 @@ async def lag(sql: Sql, now: datetime) -> list[Lag]:
     return found
 
 
-async def trim(sql: Sql, *, journal_before: str, inbox_before: str, rows_max: int) -> int:
-    """Drop up to `rows_max` old rows each of the journal (only what every reader has finished) and of the inbox."""
-    dropped = await sql.changed("trim_journal", journal_before, rows_max)
-    return max(dropped, await sql.changed("trim_inbox", inbox_before, rows_max))
+def by_reader(slots: Iterable[Lag]) -> list[ReaderLag]:
+    """One line for each reader, in the order of their names."""
+    groups: defaultdict[str, list[Lag]] = defaultdict(list)
+    for each in slots:
+        groups[each.service].append(each)
+    return [
+        ReaderLag(
+            service=name,
+            position=min(each.position for each in group),
+            behind_messages=sum(each.behind_messages for each in group),
+            behind_seconds=max(each.behind_seconds for each in group),
+            owners=tuple(sorted({each.owner for each in group if each.owner})),
+            slots=tuple(group),
+        )
+        for name, group in sorted(groups.items())
+    ]

@@ -49,7 +49,8 @@ WITH free AS MATERIALIZED (
   ORDER BY slot LIMIT $5 FOR UPDATE SKIP LOCKED)
 UPDATE positions p SET owner = $2, lease_until = clock_timestamp() + $3::float8 * interval '1 second', rev = p.rev + 1 FROM free
 WHERE p.reader = $1 AND p.slot = free.slot AND $4::float8 IS NOT NULL
-RETURNING p.slot, p.rev, p.beyond::text, p.gap::text, p.era, p.s0::text, p.s1::text, p.done, p.hi;
+RETURNING p.slot, p.rev, p.beyond::text,
+  p.gap::text || coalesce(' (positions ' || p.gap_first || ' to ' || p.gap_last || ')', ''), p.era, p.s0::text, p.s1::text, p.done, p.hi;
 
 -- give_back: give up some slots (an array)
 UPDATE positions SET owner = NULL, lease_until = '-infinity', rev = rev + 1 WHERE reader = $1 AND owner = $2 AND slot = ANY ($3::smallint[]);

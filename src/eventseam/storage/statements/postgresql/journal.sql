@@ -51,25 +51,6 @@ SELECT DISTINCT p.reader FROM positions p WHERE p.reader = ANY ($1::text[]) AND 
   SELECT FROM event_outbox o WHERE o.slot = p.slot AND o.era = p.era AND o.x >= pg_snapshot_xmin(p.s0)
     AND NOT eventseam_has_finished(p, o.era, o.x, o.position)));
 
--- lag: each reader's slots: rows that it has not finished, the oldest, the owner, and the newest position given to anybody
-SELECT p.reader, p.slot, (SELECT last_value FROM event_outbox_position_seq), p.owner, coalesce(b.n, 0), b.oldest
-FROM positions p LEFT JOIN (
-  SELECT q.reader, q.slot, count(*) AS n, to_char(min(o.created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS oldest
-  FROM positions q JOIN event_outbox o ON o.slot = q.slot
-  WHERE (o.era, o.x) >= (SELECT era, pg_snapshot_xmin(s0) FROM positions ORDER BY era, pg_snapshot_xmin(s0) LIMIT 1)
-    AND NOT eventseam_has_finished(q, o.era, o.x, o.position)
-  GROUP BY q.reader, q.slot) b ON b.reader = p.reader AND b.slot = p.slot
-ORDER BY p.reader, p.slot;
-
--- list_journal: the newest rows first, of one channel and key where given
-SELECT o.position, o.aggregate_type, o.aggregate_id, o.event_type, to_char(o.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-  o.message_id::text, o.source, o.correlation_id, o.causation_id, coalesce(octet_length(o.body), octet_length(o.payload::text)) AS size,
-  (SELECT count(*) FROM positions p WHERE p.slot = o.slot AND NOT eventseam_has_finished(p, o.era, o.x, o.position)) AS behind
-FROM event_outbox o
-WHERE ($1::text IS NULL OR aggregate_type = $1) AND ($2::text IS NULL OR aggregate_id = $2)
-  AND ($3::integer = 0 OR EXISTS (SELECT FROM positions p WHERE p.slot = o.slot AND NOT eventseam_has_finished(p, o.era, o.x, o.position)))
-ORDER BY o.position DESC LIMIT $4;
-
 -- pending_of_channel: rows of a channel that the slowest of some readers (an array) has not finished, up to a bound
 SELECT coalesce(max(n), 0) FROM (
   SELECT count(*) AS n FROM (
@@ -81,13 +62,3 @@ SELECT coalesce(max(n), 0) FROM (
 
 -- pending_at_most: a bound on the rows that the slowest of some readers may not have finished; unknown here, so no bound
 SELECT 9223372036854775807 WHERE $1::text[] IS NOT NULL;
-
--- trim_journal: of the $2 oldest rows drop those older than $1 that every reader has finished
-DELETE FROM event_outbox WHERE position IN (
-  SELECT o.position FROM (SELECT * FROM event_outbox ORDER BY position LIMIT $2) o
-  WHERE o.created_at < $1::text::timestamptz
-    AND NOT EXISTS (SELECT FROM positions p WHERE p.slot = o.slot AND NOT eventseam_has_finished(p, o.era, o.x, o.position)));
-
--- trim_inbox: drop up to $2 inbox rows that are older than $1
-DELETE FROM processed_events WHERE ctid = ANY (ARRAY (
-  SELECT ctid FROM processed_events WHERE processed_at < $1::text::timestamptz LIMIT $2));

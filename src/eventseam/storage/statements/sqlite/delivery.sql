@@ -1,6 +1,6 @@
 -- fence: move positions whose rows have the revisions that their owner knows; fewer rows than asked mean another owner.
 -- $1 is JSON: [[reader, slot, rev, beyond, done], …]. $2 is not needed here: one transaction writes at a time.
-UPDATE positions SET done = f.done, beyond = f.beyond, rev = positions.rev + 1
+UPDATE positions SET done = f.done, beyond = f.beyond, rev = positions.rev + 1, moved_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
 FROM (SELECT json_extract(value, '$[0]') AS reader, json_extract(value, '$[1]') AS slot, json_extract(value, '$[2]') AS rev,
   json_extract(value, '$[3]') AS beyond, json_extract(value, '$[4]') AS done FROM json_each($1) WHERE $2 IS NOT NULL) f
 WHERE positions.reader = f.reader AND positions.slot = f.slot AND positions.rev = f.rev;
@@ -38,7 +38,7 @@ UPDATE positions SET owner = $2, lease_until = $4 + $3, rev = rev + 1
 WHERE reader = $1 AND slot IN (
   SELECT slot FROM positions WHERE reader = $1 AND (owner IS NULL OR lease_until <= $4 OR lease_until > $4 + 2 * $3
     OR owner IN (SELECT value FROM json_each($6))) ORDER BY slot LIMIT $5)
-RETURNING slot, rev, beyond, NULL, done;
+RETURNING slot, rev, beyond, gap || coalesce(' (positions ' || gap_first || ' to ' || gap_last || ')', ''), done;
 
 -- give_back: give up some slots (an array)
 UPDATE positions SET owner = NULL, lease_until = 0, rev = rev + 1

@@ -14,14 +14,6 @@ ORDER BY id LIMIT $3;
 -- head: the last position of the journal, 0 when it is empty
 SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event_outbox'), 0);
 
--- list_journal: the newest rows first, of one channel and key where given
-SELECT id, aggregate_type, aggregate_id, event_type, created_at, message_id, source, correlation_id, causation_id,
-  length(payload) AS size, (SELECT count(*) FROM positions WHERE done < event_outbox.id) AS behind
-FROM event_outbox
-WHERE ($1 IS NULL OR aggregate_type = $1) AND ($2 IS NULL OR aggregate_id = $2)
-  AND ($3 = 0 OR id > (SELECT coalesce(min(done), 0) FROM positions))
-ORDER BY id DESC LIMIT $4;
-
 -- pending_at_most: rows of any channel that the slowest of some readers (an array) may not have finished
 SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event_outbox'), 0) - coalesce(min(done), 0)
 FROM positions WHERE reader IN (SELECT value FROM json_each($1));
@@ -37,16 +29,3 @@ FROM positions p WHERE p.reader IN (SELECT value FROM json_each($2));
 -- unfinished: the readers (of an array) that have not finished every row of the journal, or that nobody owns
 SELECT reader FROM positions WHERE reader IN (SELECT value FROM json_each($1)) AND (owner IS NULL
   OR done < coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event_outbox'), 0));
-
--- lag: each reader's slots: rows after its position, the oldest, and the owner
-SELECT p.reader, p.slot, p.done, p.owner, count(o.id), cast(min(o.created_at) AS TEXT)
-FROM positions p LEFT JOIN event_outbox o ON o.id > p.done GROUP BY p.reader, p.slot ORDER BY p.reader, p.slot;
-
--- trim_journal: of the $2 oldest rows drop those older than $1 that every reader has finished
-DELETE FROM event_outbox WHERE id IN (
-  SELECT id FROM event_outbox WHERE id <= (SELECT coalesce(min(done), 9223372036854775807) FROM positions) AND created_at < $1
-  ORDER BY id LIMIT $2);
-
--- trim_inbox: of the $2 oldest inbox rows drop those older than $1
-DELETE FROM processed_events WHERE rowid IN (
-  SELECT rowid FROM (SELECT rowid, processed_at FROM processed_events ORDER BY rowid LIMIT $2) WHERE processed_at < $1);

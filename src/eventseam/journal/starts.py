@@ -1,0 +1,33 @@
+"""Where a reader that is new to a journal begins: at its beginning, now, or at a time.
+
+It is decided once, when the reader's positions are made; a reader that has some keeps them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from eventseam.journal.append import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from eventseam.ports.sql import Sql
+
+Starts = Literal["beginning", "now"] | datetime
+"""The oldest message that is still there; the next one; the first that was published at this time or later."""
+
+
+async def register(sql: Sql, readers: Iterable[tuple[str, Starts]], slots: int) -> None:
+    """Give every reader a position on each slot, running or not: what it has not read must not be dropped.
+
+    Everything that is committed after this is read, whatever was in flight.
+    """
+    await sql.rows("lock_retention")
+    numbers = list(range(slots))
+    for reader, starts in readers:
+        if isinstance(starts, datetime):
+            await sql.changed("start_from", reader, numbers, timestamp(starts.astimezone(UTC)))
+        else:
+            await sql.changed("start_now" if starts == "now" else "start_at_beginning", reader, numbers)

@@ -1,0 +1,78 @@
+"""Where a service begins that is new to a journal: at the beginning, now, or at a time; decided once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from eventseam import Service, WiringError
+from tests.support import file
+from tests.support.run import MovedClock, make_app, running
+from tests.support.talk import Said, ears, on_loop
+
+
+def listener(name, **options):
+    """A service that notes under its own name what it hears."""
+    service = ears(name, **options)
+
+    @service.on(Said, name=name)
+    async def on_said(message, ctx):
+        ctx.write("INSERT INTO heard (handler, who, n) VALUES ($1, $2, $3)", name, message.who, message.n)
+
+    return service
+
+
+async def say(place, *numbers, clock=None, beside=()):
+    """Publish from a service that is there from the beginning, with others beside it."""
+    first = ears("first")
+    on_loop(first, lambda message: None)
+    app = make_app(place, first, *beside, clock=clock)
+    async with app.running():
+        await app.publish(first, *[Said("a", n) for n in numbers])
+        await app.wait_idle()
+
+
+async def test_a_new_service_reads_from_the_beginning(place):
+    await say(place, 1, 2)
+    await say(place, 3, beside=[listener("late")])
+    assert [1, 2, 3] == file.heard(place, "late")
+
+
+async def test_a_service_that_starts_now_reads_what_comes_after_its_first_start(place):
+    await say(place, 1, 2)
+    await say(place, 3, beside=[listener("late", starts="now")])
+    await say(place, 4)
+    await say(place, 5, beside=[listener("late", starts="now")])
+    assert [3, 4, 5] == file.heard(place, "late")
+
+
+async def test_a_service_may_start_at_a_time(place):
+    clock = MovedClock()
+    await say(place, 1, 2, clock=clock)
+    clock.jump(3_600)
+    await say(place, 3, 4, clock=clock)
+    since = datetime.now(UTC) + timedelta(minutes=30)
+    await say(place, 5, beside=[listener("late", starts=since)])
+    assert [3, 4, 5] == file.heard(place, "late")
+
+
+async def test_a_time_after_everything_is_now(place):
+    await say(place, 1)
+    await say(place, 2, beside=[listener("late", starts=datetime.now(UTC) + timedelta(hours=1))])
+    assert [2] == file.heard(place, "late")
+
+
+async def test_a_service_that_has_positions_keeps_them(place):
+    late = listener("late")
+    async with running(place, late):
+        pass
+    await say(place, 1)
+    await say(place, 2, beside=[listener("late", starts="now")])
+    assert [1, 2] == file.heard(place, "late")
+
+
+@pytest.mark.parametrize("starts", ["end", None, datetime(2026, 1, 31)])  # noqa: DTZ001 - what is refused
+def test_anything_else_is_refused_with_what_may_be_written(starts):
+    with pytest.raises(WiringError, match='must be "beginning", "now" or a datetime with a zone'):
+        Service("late", starts=starts)
