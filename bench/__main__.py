@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,43 @@ from bench.memory import memory
 from bench.sqlite import consume, publish
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from bench.measure import Case, Outcome
+    from bench.postgres.databases import Databases
 
 NAMES = ("codec", "inline", "import", "consume", "publish", "peers", "memory")
+ON_POSTGRESQL = ("pg-consume", "pg-publish", "pg-relay", "pg-latency", "pg-hot", "pg-size")
+LONG = ("memory", "pg-size")
+"""Not in a quick look."""
 HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "explanation" / "performance.md"
+SIZE_ROWS, SIZE_ROWS_QUICK = 10_000_000, 1_000_000
 
 
 def main() -> None:
     """Run. A figure out of reach is said loudly, but is no error: machines differ."""
     options = _options()
-    names = options.names or [name for name in NAMES if name != "memory" or not options.quick]
-    rounds = options.rounds or (2 if options.quick else 5)
+    is_whole = not options.quick and not options.rounds
+    chosen = options.names or [*(() if options.postgresql else NAMES), *ON_POSTGRESQL]
+    names = [name for name in chosen if options.names or not options.quick or name not in LONG]
+    ours = [name for name in names if name in ON_POSTGRESQL]
+    others = [name for name in names if name not in ON_POSTGRESQL]
+    if others:
+        _report(_run_embedded(others, options), "latest", is_full=is_whole and not options.names)
+    if ours:
+        _report(_run_on_postgresql(ours, options), "postgres", is_full=is_whole and not options.names)
+
+
+def _report(found: report.Report, name: str, *, is_full: bool) -> None:
+    """Print what must be reached and keep the results: of a full run on the page as well."""
+    print(report.must_text(found))
+    report.save(found, HERE / "results" / (name if is_full else "partial"))
+    if is_full:
+        report.save_page(found, PAGE, name)
+
+
+def _run_embedded(names: Sequence[str], options: argparse.Namespace) -> report.Report:
     outcomes: list[Outcome] = []
     grown: dict[str, Any] | None = None
     machine = report.machine(HERE)
@@ -35,15 +62,30 @@ def main() -> None:
             if name == "memory":
                 grown = memory(options.messages or (100_000 if options.quick else 1_000_000), Path(folder))
                 print(report.memory_text(grown))
-                continue
-            outcomes.append(run(_case(name, Path(folder), quick=options.quick), rounds))
-            print(report.case_text(outcomes[-1]))
-    found = report.Report(machine, rounds, outcomes, grown)
-    print(report.must_text(found))
-    is_full = not options.names and not options.quick and not options.rounds
-    report.save(found, HERE / "results" / ("latest" if is_full else "partial"))
-    if is_full:
-        report.save_page(found, HERE.parent / "docs" / "explanation" / "performance.md")
+            else:
+                outcomes.append(_run(lambda name=name: _case(name, Path(folder), quick=options.quick), options))  # type: ignore[misc]
+    return report.Report(machine, _rounds(options), outcomes, grown)
+
+
+def _run_on_postgresql(names: Sequence[str], options: argparse.Namespace) -> report.Report:
+    """The cases on a server of our own, which is gone at the end."""
+    from bench.postgres.databases import databases
+
+    with ExitStack() as stack:
+        server = stack.enter_context(databases())
+        machine = report.machine(HERE, server.version())
+        outcomes = [_run(lambda name=name: _case_on(name, server, options), options) for name in names]  # type: ignore[misc]
+    return report.Report(machine, _rounds(options), outcomes, None)
+
+
+def _run(make: Callable[[], Case], options: argparse.Namespace) -> Outcome:
+    outcome = run(make(), _rounds(options))
+    print(report.case_text(outcome), flush=True)
+    return outcome
+
+
+def _rounds(options: argparse.Namespace) -> int:
+    return options.rounds or (2 if options.quick else 5)
 
 
 def _case(name: str, folder: Path, *, quick: bool) -> Case:
@@ -63,12 +105,32 @@ def _case(name: str, folder: Path, *, quick: bool) -> Case:
     return peers(1_000 * scale, folder)
 
 
+def _case_on(name: str, server: Databases, options: argparse.Namespace) -> Case:
+    from bench.postgres import consume, hot, latency, publish, relay, size
+
+    scale = 1 if options.quick else 4
+    if name == "pg-consume":
+        return consume.consume(5_000 * scale, server)
+    if name == "pg-publish":
+        return publish.publish(250 * scale, server)
+    if name == "pg-relay":
+        return relay.relay(12_500 * scale, server)
+    if name == "pg-latency":
+        return latency.latency(2.0 * scale, server)
+    if name == "pg-hot":
+        return hot.hot(2_500 * scale, server)
+    return size.size(2_500 * scale, server, options.rows or (SIZE_ROWS_QUICK if options.quick else SIZE_ROWS))
+
+
 def _options() -> argparse.Namespace:
+    names = (*NAMES, *ON_POSTGRESQL)
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], help=f"cases to run; all of them without: {NAMES}")
-    parser.add_argument("--quick", action="store_true", help="two short rounds, without memory: a look, not a result")
+    parser.add_argument("names", nargs="*", choices=[*names, []], help=f"cases to run; all of them without: {names}")
+    parser.add_argument("--postgresql", action="store_true", help="without names: the cases on PostgreSQL only")
+    parser.add_argument("--quick", action="store_true", help=f"two short rounds, without {LONG}: a look, not a result")
     parser.add_argument("--rounds", type=int, help="rounds of each case (5, quick 2)")
     parser.add_argument("--messages", type=int, help="messages of the case `memory` (1,000,000)")
+    parser.add_argument("--rows", type=int, help=f"old rows of the case `pg-size` ({SIZE_ROWS:,}: 5 GB, 10 minutes)")
     return parser.parse_args()
 
 

@@ -35,17 +35,20 @@ class Variant:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two variants inside one round: how much of `floor`'s speed `ours` reaches, or what it costs more."""
+    """Two variants inside one round: how much of `floor`'s speed `ours` reaches, or what it costs more.
+
+    `times` is how many times the cost it is; `value` is `ours` alone, for what must stay below a bound.
+    """
 
     name: str
     ours: str
     floor: str
-    kind: Literal["ratio", "difference"] = "ratio"
+    kind: Literal["ratio", "difference", "times", "value"] = "ratio"
     must: float | None = None
 
     def of(self, ours: float, floor: float) -> float:
         """The value of one round."""
-        return floor / ours if self.kind == "ratio" else ours - floor
+        return {"ratio": floor / ours, "difference": ours - floor, "times": ours / floor, "value": ours}[self.kind]
 
     def is_reached(self, value: float) -> bool | None:
         """Whether the value is what must be reached; None if nothing must."""
@@ -54,9 +57,26 @@ class Comparison:
         return value >= self.must if self.kind == "ratio" else value <= self.must
 
 
+class Fact(NamedTuple):
+    """What a case found that is no time: what it is, what it must be, what it was, and whether that is reached."""
+
+    what: str
+    must: str
+    measured: str
+    reached: bool
+
+
+def no_facts() -> Sequence[Fact]:
+    """Of a case that measures times only."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Case:
-    """What is measured together. `unit` is that of the values; `per` the operation that one value stands for."""
+    """What is measured together. `unit` is that of the values; `per` the operation that one value stands for.
+
+    `facts` is asked when all rounds are over.
+    """
 
     name: str
     title: str
@@ -64,6 +84,7 @@ class Case:
     comparisons: Sequence[Comparison] = ()
     unit: str = "us"
     per: str = "message"
+    facts: Callable[[], Sequence[Fact]] = no_facts
 
 
 @dataclass(frozen=True)
@@ -90,6 +111,7 @@ class Outcome:
     comparisons: dict[str, Spread]
     cpu_us: dict[str, Spread] = field(default_factory=dict)
     server_us: dict[str, Spread] = field(default_factory=dict)
+    facts: Sequence[Fact] = ()
 
 
 def run(case: Case, rounds: int) -> Outcome:
@@ -110,7 +132,7 @@ def run(case: Case, rounds: int) -> Outcome:
             values[variant.name].append(found)
     _tell("")
     compared = {each.name: _compared(each, values) for each in case.comparisons}
-    return Outcome(case, _spreads(values), compared, _spreads(used), _spreads(served))
+    return Outcome(case, _spreads(values), compared, _spreads(used), _spreads(served), case.facts())
 
 
 def _spreads(values: dict[str, list[float]]) -> dict[str, Spread]:

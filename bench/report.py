@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from bench.measure import Comparison, Outcome, Spread
 
 PACKAGES = ("msgspec", "pydantic", "attrs", "faststream", "bubus", "blinker")
+ON_POSTGRESQL = ("msgspec", "asyncpg", "psycopg", "sqlalchemy", "faststream")
 _SYNCS = 50
-BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- /results -->"
+_WITH_UNIT = ("difference", "value")
+BEGIN, END = "<!-- results of {}: written by `make bench` -->", "<!-- /results of {} -->"
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class Line(NamedTuple):
     reached: bool
 
 
-def machine(folder: Path) -> dict[str, Any]:
+def machine(folder: Path, postgresql: str | None = None) -> dict[str, Any]:
     """Where this runs, and how busy it is: without this a figure means nothing."""
+    database = ("SQLite", sqlite3.sqlite_version) if postgresql is None else ("PostgreSQL", postgresql)
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.machine()}",
@@ -51,8 +54,8 @@ def machine(folder: Path) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "sync_us": _sync_us(folder),
-        "sqlite": sqlite3.sqlite_version,
-        "packages": {name: version(name) for name in PACKAGES},
+        "database": " ".join(database),
+        "packages": {name: version(name) for name in (PACKAGES if postgresql is None else ON_POSTGRESQL)},
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
 
@@ -112,19 +115,20 @@ def save(report: Report, path: Path) -> None:
     print(f"\nwritten: {path.parent.name}/{path.name}.json and .md", file=sys.stderr)
 
 
-def save_page(report: Report, page: Path) -> None:
-    """Put the table of what must be reached, and the machine, between the marks of a page."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
+def save_page(report: Report, page: Path, name: str) -> None:
+    """Put the table of what must be reached, and the machine, between the marks that a page has for these results."""
+    begin, end = BEGIN.format(name), END.format(name)
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
     table = must_text(report).partition("Must reach")[2].partition("MISSED")[0].strip()
-    page.write_text(f"{before}{BEGIN}\n{_machine_text(report)}\n\n{table}\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{begin}\n{_machine_text(report)}\n\n{table}\n{end}{after}", encoding="utf-8")
 
 
 def _machine_text(report: Report) -> str:
     here = report.machine
     packages = ", ".join(f"{name} {number}" for name, number in here["packages"].items())
     return (
-        f"{here['date']}, {here['python']}, SQLite {here['sqlite']}, {here['system']}, {here['cores']} cores of "
+        f"{here['date']}, {here['python']}, {here['database']}, {here['system']}, {here['cores']} cores of "
         f"{here['processor']}; load {here['load']:.1f} at the start; one synced write takes {here['sync_us']:.0f} us. "
         f"{report.rounds} rounds; variants take turns. {packages}."
     )
@@ -161,8 +165,11 @@ def _musts(report: Report) -> Iterable[Line]:
             reached = each.is_reached(outcome.comparisons[each.name].median)
             if reached is not None:
                 measured, _ = _compared(each, outcome, outcome.case.unit)
-                bound = f">= {each.must:g}" if each.kind == "ratio" else f"<= {each.must:g} {outcome.case.unit}"
+                unit = f" {outcome.case.unit}" if each.kind in _WITH_UNIT else ""
+                bound = f"{'>=' if each.kind == 'ratio' else '<='} {each.must:g}{unit}"
                 yield Line(each.name, bound, measured, reached)
+        for fact in outcome.facts:
+            yield Line(*fact)
     if report.grown:
         what = f"memory over {report.grown['messages']:,} messages"
         yield Line(what, "flat (<= 1.10)", f"{report.grown['growth']:.3f}", report.grown["is_flat"])
@@ -183,7 +190,7 @@ def _rate(found: Spread, unit: str) -> str:
 
 def _compared(comparison: Comparison, outcome: Outcome, unit: str) -> tuple[str, str]:
     found = outcome.comparisons[comparison.name]
-    mark = "" if comparison.kind == "ratio" else f" {unit}"
+    mark = f" {unit}" if comparison.kind in _WITH_UNIT else ""
     return f"{found.median:.2f}{mark}", f"{found.least:.2f} .. {found.most:.2f}"
 
 

@@ -80,14 +80,15 @@ def _measured(
 
 
 def _raw(url: str, count: int) -> Timing:
-    return asyncio.run(_by_hand(url, count, raw.Floor.consume))
+    return asyncio.run(by_hand(url, count, raw.Floor.consume))
 
 
 def _classic(url: str, count: int) -> Timing:
-    return asyncio.run(_by_hand(url, count, raw.Floor.consume_classic))
+    return asyncio.run(by_hand(url, count, raw.Floor.consume_classic))
 
 
-async def _by_hand(url: str, count: int, consume_page: Callable[[raw.Floor], object]) -> Timing:
+async def by_hand(url: str, count: int, consume_page: Callable[[raw.Floor], object]) -> Timing:
+    """Consume page after page."""
     floor = await raw.Floor.open(url)
     watch, left = Watch(), count
     while left > 0:

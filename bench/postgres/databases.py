@@ -51,6 +51,14 @@ class Databases:
         raw.settle(self.server.url)
         return url
 
+    def copy(self, template: str, name: str) -> str:
+        """The URL of a copy that stays."""
+        return self.server.database(name, template)
+
+    def version(self) -> str:
+        """As 18.4."""
+        return raw.setting(self.server.url, "server_version")
+
     def deadlocks(self) -> int:
         """How many deadlocks the server's log tells of."""
         return self.server.log().count("deadlock detected")

@@ -155,8 +155,14 @@ def settle(url: str) -> None:
         connection.execute("CHECKPOINT")
 
 
-def counts(url: str) -> tuple[int, ...]:
-    """How many receipts, inbox rows and published events there are."""
-    tables = ("receipts", "processed_events", "event_outbox WHERE aggregate_type = 'receipt'")
+def setting(url: str, name: str) -> str:
+    """A setting of a server."""
+    with psycopg.connect(url) as connection:
+        return str(connection.execute("SELECT current_setting(%s)", (name,)).fetchone()[0])  # type: ignore[index]
+
+
+def counts(url: str, channel: str = "receipt") -> tuple[int, ...]:
+    """How many receipts, inbox rows and events of a channel there are."""
+    tables = ("receipts", "processed_events", f"event_outbox WHERE aggregate_type = '{channel}'")
     with psycopg.connect(url, autocommit=True) as connection:
         return tuple(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)  # type: ignore[index]
