@@ -21,7 +21,7 @@ from eventseam.clock import Seams
 from eventseam.contracts.envelope import Envelope
 from eventseam.contracts.registry import Registry
 from eventseam.delivery.handler import Outgoing, outgoing
-from eventseam.errors import EventseamError, StorageUnavailable, WiringError
+from eventseam.errors import EventseamError, OutcomeUnknown, StorageUnavailable, WiringError
 from eventseam.journal.append import Origin, append, rows_for, timestamp, trace_of
 from eventseam.ports.transport import Received
 
@@ -252,7 +252,7 @@ class App:
                 await _together(engine.stop() for engine in room.engines.values())
                 await room.committer.wait_idle()
                 await _together(engine.save() for engine in room.engines.values())
-        except (TimeoutError, StorageUnavailable):
+        except (TimeoutError, StorageUnavailable, OutcomeUnknown):
             pass  # what is unfinished or unsaved is found again at the next start
         finally:
             for task in engines:

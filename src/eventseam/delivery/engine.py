@@ -18,7 +18,7 @@ from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.ownership import Ownership, Reader
 from eventseam.delivery.tasks import crew
 from eventseam.delivery.unsettled import retried
-from eventseam.errors import CursorLost, EventseamError, LaneParked, Refused, StorageUnavailable
+from eventseam.errors import CursorLost, EventseamError, LaneParked, OutcomeUnknown, Refused, StorageUnavailable
 from eventseam.ports.probe import IntakeChanged
 
 if TYPE_CHECKING:
@@ -332,7 +332,7 @@ class Engine:
                     if head != saved_head and clock.monotonic() - saved_at > self._options.save_position_seconds:
                         saved_at, saved_head = clock.monotonic(), head
                         await self._committer.save(self.shift)
-            except StorageUnavailable:
+            except (StorageUnavailable, OutcomeUnknown):
                 pause = _TEND_MAX_SECONDS
             try:
                 async with asyncio.timeout(pause):

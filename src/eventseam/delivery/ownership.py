@@ -17,7 +17,7 @@ import msgspec
 
 from eventseam.delivery.shift import Shift, Slot
 from eventseam.delivery.window import Window
-from eventseam.errors import StorageError, StorageUnavailable
+from eventseam.errors import OutcomeUnknown, StorageError, StorageUnavailable
 from eventseam.ports.probe import OwnershipChanged
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Ownership:
                 await self._source.prepare()
                 turn = await self._around.store.write(lambda sql: self._turn(sql, is_new=True))
                 await self._recall(turn)
-            except StorageUnavailable:
+            except (StorageUnavailable, OutcomeUnknown):
                 turn = None
             if turn is not None and turn.claimed:
                 shift = Shift(self._reader, {}, self._source.memory)
@@ -95,7 +95,7 @@ class Ownership:
                 try:
                     turn = await self._around.store.write(lambda sql: self._turn(sql, is_new=False))
                     await self._recall(turn)
-                except StorageUnavailable:
+                except (StorageUnavailable, OutcomeUnknown):
                     if clock.monotonic() - renewed >= self._lease:
                         shift.end()
                 else:
@@ -115,13 +115,13 @@ class Ownership:
 
         try:
             await self._around.store.write(release)
-        except StorageUnavailable:
+        except (StorageUnavailable, OutcomeUnknown):
             return
         self._tell("released", self._me)
 
     def _go_on(self, shift: Shift, turn: Turn) -> None:
         """Take note of what a look at the leases found."""
-        if not turn.mine.issuperset(shift.slots):
+        if turn.mine != frozenset(shift.slots):  # lost, or claimed by a look whose answer was lost
             shift.end()
             return
         if turn.claimed:
@@ -144,7 +144,7 @@ class Ownership:
             await self._around.store.write(
                 lambda sql: sql.changed("give_back", self._reader, self._me, sorted(shift.leaving))
             )
-        except StorageUnavailable:
+        except (StorageUnavailable, OutcomeUnknown):
             shift.end()
         else:
             shift.drop_leaving()

@@ -153,7 +153,7 @@ class Relay:
         while shift.on:
             try:
                 await self._around.store.write(lambda sql: keep_dead(sql, self.name, message, cause_of(error), now))
-            except StorageUnavailable as trouble:
+            except (StorageUnavailable, OutcomeUnknown) as trouble:
                 pause = await self._pause(trouble, pause)
             else:
                 return True
