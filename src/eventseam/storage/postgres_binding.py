@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
     from eventseam.ports.sql import Row
 
+_BEFORE: Final = r"(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
 _ENDS_TRANSACTION: Final = re.compile(
-    r"(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
-    r"(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b",
+    _BEFORE + r"(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b",
     re.IGNORECASE | re.DOTALL,
 )
+_OUTLIVES_TRANSACTION: Final = re.compile(
+    _BEFORE + r"(?:SET(?!\s+(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)|RESET)\b", re.IGNORECASE | re.DOTALL
+)
+_CONCERNS_OTHERS: Final = re.compile(_BEFORE + r"(?:SAVEPOINT|RELEASE|ROLLBACK|SET)\b", re.IGNORECASE | re.DOTALL)
 _PLAIN_INSERT: Final = re.compile(
     r"(?is)^\s*(INSERT\s+INTO\s+[\w.\"]+\s*\([\w\s,\"]+\))\s*VALUES\s*\(([\s,$\d]+)\)\s*"
     r"(ON\s+CONFLICT\s*(?:\([\w\s,\"]+\)\s*)?DO\s+NOTHING)?\s*;?\s*$"
@@ -56,14 +60,26 @@ def named_statements() -> Mapping[str, str]:
 
 @lru_cache(maxsize=512)
 def checked(statement: str) -> str:
-    """A user's SQL as it is. Raises EventseamError for what is none, or what would end the transaction."""
+    """A user's SQL as it is. Raises EventseamError for what is none, or what would end or outlive the transaction."""
     if " " not in statement.strip():
         raise EventseamError(f"{statement!r} is neither a named statement nor SQL")
     if _ENDS_TRANSACTION.match(statement):
         raise EventseamError(
             f"{statement!r}: the transaction is not the handler's to end. Return to commit it, raise to undo it"
         )
+    if _OUTLIVES_TRANSACTION.match(statement):
+        raise EventseamError(f"{statement!r} would hold for whoever uses the connection next: write SET LOCAL")
     return statement
+
+
+@lru_cache(maxsize=512)
+def check_recorded(statement: str) -> None:
+    """Raise EventseamError for savepoints and settings among recorded statements: they would concern others' too."""
+    if _CONCERNS_OTHERS.match(statement):
+        raise EventseamError(
+            f"{statement!r} would concern the other messages too with which a recorded statement shares its "
+            "transaction. Use on_tx or handle_tx, which have a transaction of their own"
+        )
 
 
 def count_of(status: str | None) -> int:
@@ -191,6 +207,7 @@ class AsyncpgSql:
         """See ports.sql.Sql."""
         if not args:
             return
+        check_recorded(statement)
         try:
             await self._many(await self._prepared(statement), args)
         except Exception as error:

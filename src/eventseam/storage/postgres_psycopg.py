@@ -12,7 +12,7 @@ from psycopg import RawCursor
 from psycopg.rows import tuple_row
 from psycopg.types.string import TextLoader
 
-from eventseam.storage.postgres_binding import checked, count_of, named_statements
+from eventseam.storage.postgres_binding import check_recorded, checked, count_of, named_statements
 from eventseam.storage.postgres_values import JSON_OIDS, as_json, as_text
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class PsycopgSql:
         """See ports.sql.Sql."""
         if not args:
             return
+        check_recorded(statement)
         text = self._named.get(statement)
         if text is None:
             self._theirs.executemany(_checked(statement), [self._bound(statement, values) for values in args])
@@ -108,7 +109,9 @@ class PsycopgSql:
         text = self._named.get(statement)
         if text is not None:
             return self._ours.execute(text, [as_text(value) for value in args])
-        return self._theirs.execute(_checked(statement), self._bound(statement, args) or None)
+        if not args:  # prepared, or else libpq takes several statements at once, a COMMIT among them
+            return self._theirs.execute(_checked(statement), prepare=True)
+        return self._theirs.execute(_checked(statement), self._bound(statement, args))
 
     def _bound(self, statement: str, args: Iterable[object]) -> list[object]:
         """Arguments as text; a list is an array unless its parameter is JSON, which only the server knows."""
