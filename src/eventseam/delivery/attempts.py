@@ -17,6 +17,7 @@ from eventseam.delivery.handler import Handler, Incoming, Record, outgoing
 from eventseam.delivery.item import Cause, Done, Item, Parked, cause_of, text_of
 from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.policy import Dead, next_step
+from eventseam.delivery.worker import NEVER, GivenUp, Unfinished, Worker, is_running_loop, raise_cancelled
 from eventseam.errors import (
     ContractError,
     Fenced,
@@ -43,25 +44,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NEVER = float("inf")
 _CANCELS_MAX = 3
 _CANCEL_AGAIN_SECONDS = 1.0
 _SLICE_SECONDS = 0.005
 _TROUBLE_SECONDS = 0.1
 _NOT_COUNTED = (Undecodable, UnknownType, TooLarge, NotYet)
-
-
-class _Worker:
-    """A worker task and the deadline of what it runs."""
-
-    __slots__ = ("cancels", "deadline", "is_given_up", "items", "task")
-
-    def __init__(self, task: asyncio.Task[Any]) -> None:
-        self.task = task
-        self.deadline = _NEVER
-        self.cancels = 0
-        self.is_given_up = False
-        self.items: Sequence[Item] = ()
 
 
 class Attempts:
@@ -82,7 +69,7 @@ class Attempts:
         self._around = around
         self._options = options
         self._circuits: dict[str, CircuitState] = {handler.name: CLOSED for handler in handlers}
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         self._threads = Threads(f"eventseam-{handlers[0].service}", options.threads_max)
         self._before_offer: Callable[[Item], Awaitable[None]] | None = None
         self.running = 0
@@ -146,7 +133,7 @@ class Attempts:
         return self._options.workers if handler.run is not None else self._options.threads_max
 
     async def _work(self, handler: Handler) -> None:
-        worker = _Worker(asyncio.current_task())  # type: ignore[arg-type]
+        worker = Worker(asyncio.current_task())  # type: ignore[arg-type]
         self._workers.append(worker)
         ready, clock = self._lanes.ready[handler.name], self._around.seams.clock
         attempt = self._attempt_for(handler)
@@ -161,7 +148,7 @@ class Attempts:
                 self.running += 1
                 try:
                     await attempt(worker, item)
-                except _GivenUp:
+                except GivenUp:
                     return
                 finally:
                     self.running -= not worker.is_given_up
@@ -170,7 +157,7 @@ class Attempts:
                 await asyncio.sleep(0)
                 slice_ends = clock.monotonic() + _SLICE_SECONDS
 
-    def _attempt_for(self, handler: Handler) -> Callable[[_Worker, Item], Awaitable[None]]:
+    def _attempt_for(self, handler: Handler) -> Callable[[Worker, Item], Awaitable[None]]:
         if handler.mode == "tx":
             return self._attempt_tx
         return self._attempt_batch if handler.mode == "batch" else self._attempt
@@ -204,20 +191,20 @@ class Attempts:
         item.home.park(item, Parked("retrying", item.attempts, now, cause))
         return False
 
-    async def _attempt(self, worker: _Worker, item: Item) -> None:
+    async def _attempt(self, worker: Worker, item: Item) -> None:
         """Run a handler outside any transaction; offer what it recorded."""
         incoming = self._incoming(item)
         if incoming is not None:
             await self._record(worker, (item,), (incoming,))
 
-    async def _attempt_batch(self, worker: _Worker, first: Item) -> None:
+    async def _attempt_batch(self, worker: Worker, first: Item) -> None:
         """Run a batch handler on all that is ready; what cannot be decoded fails alone."""
         pairs = [(item, incoming) for item in self._gathered(first) if (incoming := self._incoming(item)) is not None]
         if pairs:
             items, incomings = zip(*pairs, strict=True)
             await self._record(worker, items, incomings)
 
-    async def _record(self, worker: _Worker, items: tuple[Item, ...], incoming: Sequence[Incoming]) -> None:
+    async def _record(self, worker: Worker, items: tuple[Item, ...], incoming: Sequence[Incoming]) -> None:
         leader = items[0]
         try:
             record = await self._timed(worker, items, self._run(leader.handler, incoming))
@@ -226,7 +213,7 @@ class Attempts:
             if refusal is None:
                 return
             record = refusal
-        except _Unfinished as unfinished:
+        except Unfinished as unfinished:
             self._failed_together(items, unfinished.error)
             return
         if self._circuits[leader.handler.name] is not CLOSED:
@@ -260,26 +247,34 @@ class Attempts:
             self._failed_together(items, error)
             return None
 
-    async def _timed(self, worker: _Worker, items: Sequence[Item], run: Awaitable[T]) -> T:
-        """Await a handler under its time-out. Raises Refused, or _Unfinished with what the handler raised."""
+    async def _timed(self, worker: Worker, items: Sequence[Item], run: Awaitable[T], *, begins: bool = True) -> T:
+        """Await a handler under its time-out. Raises Refused, or Unfinished with what the handler raised.
+
+        Unless it `begins` at once, whoever runs it calls `_begins`: waiting for the database is not its time.
+        """
         worker.items = items
-        worker.deadline = self._around.seams.clock.monotonic() + items[0].handler.timeout_seconds
+        if begins:
+            self._begins(worker)
         try:
             return await run
         except (Refused, KeyboardInterrupt):
             raise
         except GeneratorExit as error:
-            if not _is_running_loop():  # not the handler's: the interpreter throws this coroutine away
+            if not is_running_loop():  # not the handler's: the interpreter throws this coroutine away
                 raise
-            raise _Unfinished(error) from None
+            raise Unfinished(error) from None
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is its attempt's failure
-            raise _Unfinished(error) from None
+            raise Unfinished(error) from None
         finally:
-            worker.deadline = _NEVER
+            worker.deadline = NEVER
             if worker.is_given_up:
-                raise _GivenUp
+                raise GivenUp
             if worker.cancels or worker.task.cancelling():
-                _raise_cancelled(worker)
+                raise_cancelled(worker)
+
+    def _begins(self, worker: Worker) -> None:
+        """The handler's time runs from now."""
+        worker.deadline = self._around.seams.clock.monotonic() + worker.items[0].handler.timeout_seconds
 
     def _incoming(self, item: Item) -> Incoming | None:
         """The message decoded in its declared type, or None after it has failed."""
@@ -310,10 +305,10 @@ class Attempts:
                     if worker.cancels > _CANCELS_MAX and worker.items[0].handler.mode != "tx":
                         self._give_up(worker)
 
-    def _give_up(self, worker: _Worker) -> None:
+    def _give_up(self, worker: Worker) -> None:
         """Leave a handler behind that swallows every cancellation: its attempt has failed, its worker does no more."""
         worker.is_given_up = True
-        worker.deadline = _NEVER
+        worker.deadline = NEVER
         self.running -= 1
         self._workers.remove(worker)
         handler = worker.items[0].handler
@@ -324,7 +319,7 @@ class Attempts:
 
     # --- transactions ---------------------------------------------------------------------------------------------
 
-    async def _attempt_tx(self, worker: _Worker, item: Item) -> None:
+    async def _attempt_tx(self, worker: Worker, item: Item) -> None:
         """Run a handler inside its own transaction: fence and inbox before it, what it publishes after it."""
         incoming = self._incoming(item)
         if incoming is None:
@@ -338,7 +333,7 @@ class Attempts:
                 item.outcome = Done(refusal)
                 await self._succeeded(item)
                 self._committer.offer(item)
-        except _Unfinished as unfinished:
+        except Unfinished as unfinished:
             if isinstance(unfinished.error, Fenced | OutcomeUnknown) and item.shift is not None:
                 item.shift.end()
             elif isinstance(unfinished.error, StorageUnavailable):
@@ -350,26 +345,28 @@ class Attempts:
         else:
             await self._succeeded(item)
 
-    async def _transact(
-        self, worker: _Worker, item: Item, incoming: Sequence[Incoming], fences: Sequence[Fence]
-    ) -> int:
+    async def _transact(self, worker: Worker, item: Item, incoming: Sequence[Incoming], fences: Sequence[Fence]) -> int:
         handler = item.handler
         item.outcome = Done(Record())
         if handler.run_tx is not None:
-            return await self._timed(worker, (item,), self._awaited(item, incoming, fences))
-        body = partial(self._blocked, item, incoming, fences)
-        return await self._timed(worker, (item,), self._around.store.blocking(body))
+            return await self._timed(worker, (item,), self._awaited(worker, incoming, fences), begins=False)
+        blocking = self._around.store.blocking(partial(self._blocked, worker, incoming, fences))
+        return await self._timed(worker, (item,), blocking, begins=False)
 
-    async def _awaited(self, item: Item, incoming: Sequence[Incoming], fences: Sequence[Fence]) -> int:
+    async def _awaited(self, worker: Worker, incoming: Sequence[Incoming], fences: Sequence[Fence]) -> int:
+        item = worker.items[0]
         async with self._around.store.transaction() as sql:
             if not await self._before_handler(sql, item, fences):
                 return 0
+            self._begins(worker)
             item.outcome = Done(await item.handler.run_tx(incoming, sql))  # type: ignore[misc]
             return await self._after_handler(sql, item)
 
-    def _blocked(self, item: Item, incoming: Sequence[Incoming], fences: Sequence[Fence], sql: Sql) -> int:
+    def _blocked(self, worker: Worker, incoming: Sequence[Incoming], fences: Sequence[Fence], sql: Sql) -> int:
+        item = worker.items[0]
         if not run_sync(self._before_handler(sql, item, fences)):
             return 0
+        self._begins(worker)
         item.outcome = Done(item.handler.run_blocking_tx(incoming, sql))  # type: ignore[misc]
         return run_sync(self._after_handler(sql, item))
 
@@ -397,7 +394,7 @@ class Attempts:
         self._tell(CircuitChanged(handler.service, handler.name, "closed", ""))
         now = self._around.seams.clock.now().timestamp()
         release = ("release_handler", handler.service, handler.name, now)
-        with suppress(StorageUnavailable):  # then they come back at their own time
+        with suppress(StorageUnavailable, OutcomeUnknown):  # then they come back at their own time
             await self._around.store.write(lambda sql: sql.changed(*release))
 
     def _failed_together(self, items: Sequence[Item], error: BaseException) -> None:
@@ -464,36 +461,3 @@ class Attempts:
     def _tell(self, observation: Observation) -> None:
         if self._around.probe is not None:
             self._around.probe.observe(observation)
-
-
-def _raise_cancelled(worker: _Worker) -> None:
-    """A handler was cancelled: whatever it made of that, it is late, or the engine stops and nothing of it counts.
-
-    Raises CancelledError when the engine stops, else _Unfinished.
-    """
-    for _ in range(worker.cancels):
-        worker.task.uncancel()
-    worker.cancels = 0
-    if worker.task.cancelling():
-        raise asyncio.CancelledError
-    handler = worker.items[0].handler
-    limit = f"timeout_seconds={handler.timeout_seconds:g}"
-    raise _Unfinished(HandlerTimeout(f"{handler.name} ran longer than its {limit}")) from None
-
-
-def _is_running_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-class _GivenUp(Exception):  # noqa: N818 - a signal inside this module
-    """The handler that a worker was left behind with has ended after all."""
-
-
-class _Unfinished(Exception):  # noqa: N818 - carries a handler's error past our own handlers of errors
-    def __init__(self, error: BaseException) -> None:
-        super().__init__()
-        self.error = error
