@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import uuid4
 
 from eventseam import Ctx, NotYet
 from tests.support.file import heard, insert, query, unsettled
@@ -82,7 +83,7 @@ async def test_one_unreadable_message_of_a_batch_pays_alone(tmp_path):
             hear(ctx, message)
 
     async with running(tmp_path / "db", service) as app:
-        insert(tmp_path / "db", "bad", "no JSON")
+        insert(tmp_path / "db", "bad", '"no message"')
         await app.publish(service, *[Said(f"k{n}", n) for n in range(30)])
         await app.wait_idle()
     assert list(range(30)) == sorted(heard(tmp_path / "db"))
@@ -103,7 +104,7 @@ async def test_a_batch_of_which_the_inbox_knows_a_part_applies_only_the_rest(tmp
         connection_rows = query(tmp_path / "db", "SELECT message_id FROM event_outbox ORDER BY id")
         values = ", ".join(
             f"""('talk', 'new{n}', 'talk.said', '{{"who":"new{n}","n":{10 + n}}}', '{message_id}')"""
-            for n, message_id in enumerate([connection_rows[1][0], "fresh-1", connection_rows[3][0], "fresh-2"])
+            for n, message_id in enumerate([connection_rows[1][0], uuid4(), connection_rows[3][0], uuid4()])
         )
         query(
             tmp_path / "db",

@@ -187,7 +187,7 @@ async def test_a_probe_that_cannot_be_decoded_does_not_leave_the_circuit_waiting
         await app.publish(service, *[Said(f"k{n}", n) for n in range(4)])
         await until(lambda: "open" in _states(app))
         for n in range(20):
-            insert(tmp_path / "db", f"bad{n}", "no JSON")
+            insert(tmp_path / "db", f"bad{n}", '"no message"')
         await until(lambda: [state for _, _, state, _ in unsettled(tmp_path / "db")].count("dead") == 20)
         down = False
         await app.wait_idle()

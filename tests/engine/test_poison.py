@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 from eventseam import Ctx, NotYet, Refused, SyncTx
-from eventseam.delivery.unsettled import Filter, show_unsettled
+from eventseam.delivery.unsettled import Filter
 from eventseam.ports.probe import HandlerFailed
-from eventseam.ports.sql import run_sync
-from eventseam.storage.sqlite_binding import SqliteSql
-from tests.support.file import connect, discard_now, heard, insert, query, redrive_now, unsettled
+from tests.support.file import discard_now, heard, insert, query, redrive_now, shown, unsettled
 from tests.support.run import running, seen, until
 from tests.support.talk import ALWAYS_ON, HEARD, PATIENT, QUICK, Echoed, Said, ears, hear
 
@@ -45,17 +44,14 @@ async def test_a_dead_letter_keeps_cause_attempts_origin_and_raw_bytes(tmp_path)
     async with running(tmp_path / "db", service) as app:
         (message_id,) = await app.publish(service, Said("ann", 7))
         await app.wait_idle()
-    connection = connect(tmp_path / "db")
-    row = run_sync(show_unsettled(SqliteSql(connection), 1))
-    connection.close()
-    assert row is not None
+    row = shown(tmp_path / "db", 1)
     assert ("dead", 3, "LookupError", "no such shelf") == (
         row.state,
         row.attempts,
         row.error_class,
         row.error_message,
     )
-    assert b'{"who":"ann","n":7}' == row.body
+    assert {"who": "ann", "n": 7} == json.loads(row.body or b"")
     assert (message_id, "talk.said", "talk", "ears", "ann") == (
         row.envelope.id,
         row.envelope.type,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
+
 from eventseam import Ctx, SyncTx, Tx
 from eventseam.delivery.handler import outgoing
 from eventseam.ports.probe import StorageTrouble
@@ -145,7 +147,7 @@ async def test_an_event_carries_the_flow_of_what_caused_it(tmp_path):
     async with running(tmp_path / "db", service) as app:
         (first,) = await app.publish(service, Said("ann"))
         await app.wait_idle()
-    columns = "message_id, correlation_id, causation_id, trace, source"
+    columns = "CAST(message_id AS TEXT), correlation_id, causation_id, trace, source"
     said, echoed = query(tmp_path / "db", f"SELECT {columns} FROM event_outbox ORDER BY id")
     assert (first, first, None) == said[:3]
     assert (first, first) == echoed[1:3]
@@ -158,6 +160,7 @@ async def test_a_message_is_encoded_when_it_is_published(tmp_path):
     assert b'{"who":"ann","n":3}' == outgoing(Said("ann", 3)).body
 
 
+@pytest.mark.parametrize("tmp_path", ["sqlite"], indirect=True)
 async def test_a_tx_handler_that_meets_trouble_of_the_database_is_tried_again_without_burning_an_attempt(tmp_path):
     service, calls = ears(), []
 

@@ -1,4 +1,4 @@
-"""An engine in a process of its own: `python -m tests.support.other_process FILE LEASE_SECONDS [DELAY_SECONDS]`.
+"""An engine in a process of its own: `python -m tests.support.other_process PLACE LEASE_SECONDS [DELAY_SECONDS]`.
 
 Its handler hears what is said, after a delay. It says `ready` when its app runs, and ends when its input does.
 """
@@ -8,13 +8,17 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eventseam import Ctx
 from tests.support.run import running
 from tests.support.talk import Said, ears, hear
 
+if TYPE_CHECKING:
+    from tests.support.place import Place
 
-async def main(path: Path, lease_seconds: float, delay_seconds: float) -> None:
+
+async def main(place: Place, lease_seconds: float, delay_seconds: float) -> None:
     service = ears()
 
     @service.on(Said)
@@ -22,10 +26,17 @@ async def main(path: Path, lease_seconds: float, delay_seconds: float) -> None:
         await asyncio.sleep(delay_seconds)
         hear(ctx, message)
 
-    async with running(path, service, lease_seconds=lease_seconds):
+    async with running(place, service, lease_seconds=lease_seconds):
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else 0.0))
+    where = sys.argv[1]
+    asyncio.run(
+        main(
+            where if "://" in where else Path(where),
+            float(sys.argv[2]),
+            float(sys.argv[3]) if len(sys.argv) > 3 else 0.0,
+        )
+    )

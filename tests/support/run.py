@@ -1,4 +1,4 @@
-"""Running an app on a SQLite file with settings that are quick, and seeing what it observes."""
+"""Running an app on a database with settings that are quick, and seeing what it observes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from eventseam import App, Seams, Service, Settings
 from eventseam.clock import SystemClock
+from tests.support.place import tables_for, url_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from eventseam.ports.probe import Observation
+    from tests.support.place import Place
 
 O = TypeVar("O")  # noqa: E741 - an observation
 
@@ -50,22 +51,24 @@ class MovedClock(SystemClock):
         return datetime.now(UTC) + self.ahead
 
 
-def quick_settings(path: Path, **changes: Any) -> Settings:
+def quick_settings(place: Place, **changes: Any) -> Settings:
     """Settings for a test: not durable against power loss, short leases, a short grace period."""
     values: dict[str, Any] = {"durability": "normal", "lease_seconds": 2.0, "grace_seconds": 2.0, **changes}
-    return Settings(database=f"sqlite:///{path}", **values)
+    return Settings(database=url_of(place), **values)
 
 
-def make_app(path: Path, *services: Service[Any], clock: SystemClock | None = None, **changes: Any) -> App:
-    """An app on the file `path`; its probe is a `Seen`. `changes` are settings."""
+def make_app(place: Place, *services: Service[Any], clock: SystemClock | None = None, **changes: Any) -> App:
+    """An app on a database; its probe is a `Seen`. `changes` are settings."""
     seams = Seams(clock=clock) if clock else Seams()
-    return App(*services, settings=quick_settings(path, **changes), seams=seams, probe=Seen())
+    for service in services:
+        service.tables = tables_for(place, service.tables)
+    return App(*services, settings=quick_settings(place, **changes), seams=seams, probe=Seen())
 
 
 @asynccontextmanager
-async def running(path: Path, *services: Service[Any], **changes: Any) -> AsyncIterator[App]:
+async def running(place: Place, *services: Service[Any], **changes: Any) -> AsyncIterator[App]:
     """An app of `services` that runs inside the block."""
-    app = make_app(path, *services, **changes)
+    app = make_app(place, *services, **changes)
     async with app.running():
         yield app
 

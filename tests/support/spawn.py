@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.place import Place
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -31,9 +33,9 @@ def python(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def other_engine(path: Path, lease_seconds: float, delay_seconds: float = 0.0) -> Iterator[subprocess.Popen[str]]:
+def other_engine(place: Place, lease_seconds: float, delay_seconds: float = 0.0) -> Iterator[subprocess.Popen[str]]:
     """The engine of `other_process`, once its app runs (whether it owns anything or waits)."""
-    with python("-m", "tests.support.other_process", str(path), str(lease_seconds), str(delay_seconds)) as process:
+    with python("-m", "tests.support.other_process", str(place), str(lease_seconds), str(delay_seconds)) as process:
         assert process.stdout is not None
         assert "ready\n" == process.stdout.readline()
         yield process

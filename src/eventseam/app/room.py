@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eventseam.app.bus import RELAY, Bus, Part, bus_of
@@ -93,9 +94,10 @@ class EngineRoom:
             readers.append((self.bus.store, others))
         is_behind = False
         for store, those in readers:
-            for row in await store.ask("unfinished", sorted(those)):
-                await those[row[0]].save()
-                is_behind = True
+            unfinished, retrying = await store.read(partial(_left, sorted(those)))
+            for reader in unfinished:
+                await those[reader].save()
+            is_behind = is_behind or bool(unfinished) or (retrying and store is self.store)
         return is_behind
 
     async def save(self, service: str) -> None:
@@ -189,6 +191,15 @@ async def _orphans(room: EngineRoom) -> list[Orphaned]:
         if row.service in room.handlers and row.handler not in room.handlers[row.service]:
             counts[row.service, row.handler] = counts.get((row.service, row.handler), 0) + row.count
     return [Orphaned(service, handler, count) for (service, handler), count in counts.items()]
+
+
+async def _left(readers: list[str], sql: Sql) -> tuple[list[str], bool]:
+    """Which readers have not finished everything, and whether anything is to be tried again: of one snapshot.
+
+    Between two, the last message of a reader can fail, and its retry can publish another one.
+    """
+    unfinished = [row[0] for row in await sql.rows("unfinished", readers)]
+    return unfinished, bool((await sql.rows("retrying_rows"))[0][0])
 
 
 def _owns(engine: Engine) -> bool:
