@@ -120,16 +120,10 @@ class Floor:
     def _rows(self, row: Sequence[Any], at: datetime) -> tuple[str, tuple[Any, ...], tuple[Any, ...]]:
         _, payload, message_id, correlation, trace = row
         event = self._decode(payload)
-        return (
-            message_id,
-            (event.order_id, event.customer, event.total),
-            self._event(event, message_id, correlation, trace, at),
-        )
-
-    def _event(self, event: OrderPlaced, cause: str, correlation: str, trace: str, at: datetime) -> tuple[Any, ...]:
         body = self._encode(ReceiptMade(event.order_id, event.total)).decode()
-        row = ("receipt", event.order_id, "receipt.made", body, at, self._new_id(), "receipts")
-        return (*row, correlation, cause, trace)
+        made = ("receipt", event.order_id, "receipt.made", body, at, self._new_id(), "receipts")
+        receipt = (event.order_id, event.customer, event.total)
+        return message_id, receipt, (*made, correlation, message_id, trace)
 
     async def _move(self, done: int) -> None:
         moved = await self._connection.execute(_MOVE, done, self._rev)
