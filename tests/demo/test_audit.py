@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventseam.demo.audit import Effect, Entry, Findings, compare, compare_charges
+from eventseam.demo.audit import Effect, Entry, Findings, compare, compare_charges, compare_relayed
 
 JOURNAL = [
     Entry(1, "m1", "order.placed", "a"),
@@ -65,3 +65,17 @@ def test_a_payment_without_charge_and_a_charge_without_payment_are_both_losses()
 
 def test_findings_add_up():
     assert Findings(5, 1, 2, 3) == Findings(4, 1, 0, 1).plus(Findings(1, 0, 2, 2))
+
+
+def test_a_bus_that_has_everything_in_order_is_clean():
+    assert compare_relayed(JOURNAL, JOURNAL).is_clean
+    assert compare_relayed(JOURNAL[:2], JOURNAL).is_clean
+
+
+def test_what_no_relay_brought_is_lost():
+    assert 1 == compare_relayed(JOURNAL, JOURNAL[:3]).lost
+
+
+def test_a_relay_that_overtook_itself_is_out_of_order():
+    one, two, three, four = JOURNAL
+    assert 1 == compare_relayed(JOURNAL, [three, one, two, four]).out_of_order

@@ -15,8 +15,9 @@ from eventseam.demo.shop.payments.contracts import PaymentFailed, PaymentSucceed
 from eventseam.demo.shop.shipping.contracts import ShipmentCreated
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from eventseam.demo.look import Look, Looks
 
 
 class Entry(NamedTuple):
@@ -109,25 +110,40 @@ def compare_charges(paid: Iterable[str], charged: Iterable[str]) -> Findings:
     return Findings(lost=lost, duplicated=duplicated)
 
 
-def audit(shop: sqlite3.Connection, charged: Iterable[str]) -> Findings:
-    """Audit the whole shop: every table of every service, and the orders that the gateway has `charged`."""
-    journal = [Entry(*row) for row in shop.execute(JOURNAL)]
+def compare_relayed(own: Sequence[Entry], bus: Iterable[Entry]) -> Findings:
+    """Compare a service's own journal with what came of it on the bus: everything, in its order.
+
+    A relay may repeat itself after a kill, and inboxes absorb that: of each message the first row counts.
+    """
+    ids = {entry.message_id for entry in own}
+    return compare(own, [Effect(entry.order_id, entry.message_id) for entry in bus if entry.message_id in ids])
+
+
+def audit(shop: Looks, charged: Iterable[str]) -> Findings:
+    """Audit the whole shop: every table of every service, and the orders that the gateway has `charged`.
+
+    With a bus, also that it holds what the services' journals hold, and nothing else.
+    """
+    own = [_journal(each) for each in shop.services]
+    journal = _journal(shop.bus) if shop.bus else own[0]
     found = compare_charges((e.order_id for e in journal if e.type == wire(PaymentSucceeded)), charged)
+    if shop.bus:
+        for each in own:
+            found = found.plus(compare_relayed(each, journal)._replace(handled=0))
+        invented = {entry.message_id for entry in journal} - {entry.message_id for each in own for entry in each}
+        found = found.plus(Findings(duplicated=len(invented)))
     for trace in TRACES:
         wires = {wire(each) for each in trace.types}
         expected = [entry for entry in journal if entry.type in wires]
-        excused = {row[0] for row in shop.execute(EXCUSED, {"service": trace.service})}
-        found = found.plus(compare(expected, _effects(shop, trace, expected), excused))
+        look = shop.of[trace.service]
+        excused = _excused(look, trace.service, journal)
+        found = found.plus(compare(expected, _effects(look, trace, expected), excused))
     return found
 
 
-JOURNAL = "SELECT id, message_id, event_type, aggregate_id FROM event_outbox ORDER BY id"
-EXCUSED = """
-SELECT message_id FROM unsettled WHERE service = :service AND state = 'dead'
-UNION -- poison that somebody has looked at and discarded
-SELECT message_id FROM event_outbox WHERE aggregate_id LIKE 'poison-%'
-    AND message_id IN (SELECT event_id FROM processed_events WHERE service = :service)
-"""
+JOURNAL = "SELECT id, CAST(message_id AS TEXT), event_type, aggregate_id FROM event_outbox ORDER BY id"
+DEAD = "SELECT message_id FROM unsettled WHERE service = $1 AND state = 'dead'"
+SEEN = "SELECT event_id FROM processed_events WHERE service = $1"
 
 
 def wire(cls: type[Any]) -> str:
@@ -135,9 +151,26 @@ def wire(cls: type[Any]) -> str:
     return message_type(cls).wire
 
 
-def _effects(shop: sqlite3.Connection, trace: Trace, expected: Iterable[Entry]) -> list[Effect]:
+def _journal(look: Look) -> list[Entry]:
+    """The first row of each message, in the order in which readers see them."""
+    first: dict[str, Entry] = {}
+    for row in look.execute(JOURNAL):
+        entry = Entry(*row)
+        first.setdefault(entry.message_id, entry)
+    return list(first.values())
+
+
+def _excused(look: Look, service: str, journal: Iterable[Entry]) -> set[str]:
+    """What needs no effect: dead letters, and poison that somebody has looked at and discarded."""
+    dead = {message_id for (message_id,) in look.execute(DEAD, service)}
+    poison = {entry.message_id for entry in journal if entry.order_id.startswith("poison-")}
+    return dead | (poison & {seen for (seen,) in look.execute(SEEN, service)} if poison else set())
+
+
+def _effects(look: Look, trace: Trace, expected: Iterable[Entry]) -> list[Effect]:
     if not trace.by_order:
-        return [Effect(*row) for row in shop.execute(f"SELECT order_id, cause FROM {trace.table} ORDER BY rowid")]  # noqa: S608 - our own table
+        rows = look.execute(f"SELECT order_id, cause FROM {trace.table} ORDER BY n")  # noqa: S608 - our own table
+        return [Effect(*row) for row in rows]
     causes = {entry.order_id: entry.message_id for entry in expected}
-    rows = shop.execute(f"SELECT order_id FROM {trace.table} ORDER BY rowid")  # noqa: S608 - our own table
+    rows = look.execute(f"SELECT order_id FROM {trace.table}")  # noqa: S608 - our own table
     return [Effect(order_id, causes.get(order_id, "")) for (order_id,) in rows]

@@ -6,28 +6,38 @@ import argparse
 import asyncio
 import shlex
 import sys
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
 
-from eventseam.demo.files import check_database, check_report
+from eventseam.app.settings import redact
+from eventseam.demo.files import check_report
+from eventseam.demo.opening import EMBEDDED, opened_place
 from eventseam.demo.options import Options
 from eventseam.demo.run import run
 from eventseam.demo.view import showing, summary, verdict
 from eventseam.errors import SettingsError
-from eventseam.storage.sqlite import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from eventseam.demo.report import Report
 
 INTERRUPTED = 130
 PLAIN_WIDTH = 100
+
+DATABASE = (
+    "sqlite:///FILE or postgresql://USER@HOST/NAME, which is kept; postgresql:embedded is a PostgreSQL server of our "
+    "own for this run (default: a temporary SQLite file)"
+)
+PROCESSES = (
+    "with PostgreSQL: run each service in a process of its own with a database of its own (NAME_orders, NAME_payments, "
+    "...; made if they are not there); they meet in the database NAME_bus"
+)
+OUTSIDE = (
+    "where the card gateway and the warehouse keep their ledger, a SQLite file (default: beside the SQLite FILE, or "
+    "NAME-outside in this folder)"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, metavar="DIR", help="real orders: orders, items, payments and customers, each .csv")
     add("--report", type=Path, metavar="FILE", help="write what happened as JSON")
     add("--outage", type=_seconds, metavar="SECONDS", help="how long payments is down in the middle (default 5)")
-    add("--database", metavar="URL", help="sqlite:///FILE, which is kept (default: a temporary file)")
+    add("--database", metavar="URL", help=DATABASE)
+    add("--processes", action="store_true", help=PROCESSES)
+    add("--outside", type=Path, metavar="FILE", help=OUTSIDE)
     add("--only", choices=("events", "chain"), help="run one of the two shops")
     add("--resume", action="store_true", help="after a kill: go on with the same --database and the same orders")
     add("--poison", type=_count, metavar="N", help="let a foreign program put N malformed events into the journal")
@@ -61,6 +73,8 @@ def main(args: argparse.Namespace) -> int:
         data=args.data,
         outage_seconds=args.outage,
         database=args.database,
+        outside=args.outside,
+        processes=args.processes,
         only=args.only,
         resume=args.resume,
         poison=args.poison,
@@ -71,8 +85,8 @@ def main(args: argparse.Namespace) -> int:
     console = _console(as_json=args.json)
     orders = options.load()
     try:
-        with _database(options) as database, showing(console) as show:
-            report = asyncio.run(run(options, orders, database, show))
+        with opened_place(options) as where, showing(console) as show:
+            report = asyncio.run(run(options, orders, where, show))
     except KeyboardInterrupt:
         print(_farewell(options), file=sys.stderr)
         return INTERRUPTED
@@ -102,24 +116,13 @@ def _console(*, as_json: bool) -> Console:
     return Console(file=stream) if stream.isatty() else Console(file=stream, width=PLAIN_WIDTH, highlight=False)
 
 
-@contextmanager
-def _database(options: Options) -> Generator[Path]:
-    """The shop's file. Raises what `check_database` raises."""
-    if options.database is None:
-        if options.resume:
-            raise SettingsError("--resume needs the --database of the run that was killed.")
-        with tempfile.TemporaryDirectory(prefix="eventseam-demo-") as folder:
-            yield Path(folder) / "shop.db"
-        return
-    path = Path(path_of(options.database))
-    check_database(path, resume=options.resume)
-    yield path
-
-
 def _farewell(options: Options) -> str:
-    if options.database is None:
-        return "Stopped. The database was a temporary file and is gone; with --database, a stopped demo can be resumed."
-    words = ["eventseam", "demo", "--resume", "--database", options.database]
+    if options.database in (None, EMBEDDED):
+        return "Stopped. The database was temporary and is gone; with --database URL, a stopped demo can be resumed."
+    url = options.database or ""
+    words = ["eventseam", "demo", "--resume", "--database", url if url.startswith("sqlite:") else redact(url)]
+    words += ["--processes"] if options.processes else []
+    words += ["--outside", str(options.outside)] if options.outside else []
     words += (
         ["--data", str(options.data)]
         if options.data

@@ -1,31 +1,42 @@
-"""The event-driven shop in this process: customers call `place`, the engine does the rest in its own time."""
+"""The event-driven shop: customers call `place` in this process, the engine does the rest in its own time.
+
+The engine runs here too, or with a process and a database for each service: then only orders runs here as well.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import Counter
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from eventseam.clock import Clock, SystemClock
 from eventseam.demo.app import create
+from eventseam.demo.audit import TRACES, audit
 from eventseam.demo.data import DataError
+from eventseam.demo.look import Looks, looking_at
+from eventseam.demo.report import pending
 from eventseam.demo.shop.orders.service import place
-from eventseam.errors import EventseamError
+from eventseam.errors import EventseamError, StorageError, StorageUnavailable
 from eventseam.ports.probe import Applied, HandlerFailed, Observation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
-    from pathlib import Path
 
     from eventseam import App
     from eventseam.demo.board import Counts
+    from eventseam.demo.outside import Outside
     from eventseam.demo.shop.orders.contracts import PlaceOrder
+    from eventseam.demo.where import Where
 
 CUSTOMERS = 64
 LOOK_SECONDS = 0.05
 SETTLE_SECONDS_MAX = 300.0
+AUDIT_SECONDS = 0.5
+PATIENCE_SECONDS_MAX = 60.0
+ASK_AGAIN_SECONDS = 0.25
+
+BUILT = "SELECT 1 FROM information_schema.tables WHERE table_name = $1"
 
 
 class Tally:
@@ -47,10 +58,11 @@ class Tally:
 class EventsSide:
     """The running app. `run` offers all orders and waits for their outcomes; `counts` follow it."""
 
-    def __init__(self, app: App, shop: sqlite3.Connection, counts: Counts) -> None:
-        """Offer to `app`, and look into its database through `shop`."""
+    def __init__(self, app: App, shop: Looks, outside: Outside, counts: Counts) -> None:
+        """Offer to `app`, and look into the databases through `shop`."""
         self._app = app
         self._shop = shop
+        self._outside = outside
         self._counts = counts
         self._clock: Clock = SystemClock()
 
@@ -59,7 +71,9 @@ class EventsSide:
 
         Raises DataError if orders were accepted that are none of these.
         """
-        there = {order_id for (order_id,) in self._shop.execute("SELECT order_id FROM orders")}
+        while self._shop.bus and not self._is_built():
+            await self._clock.sleep(LOOK_SECONDS)
+        there = {order_id for (order_id,) in self._shop.of["orders"].execute("SELECT order_id FROM orders")}
         if strangers := there - {order.order_id for order in orders}:
             raise DataError(
                 f"the database holds {len(strangers)} other orders. Resume with the orders it was begun with."
@@ -69,9 +83,19 @@ class EventsSide:
         await asyncio.gather(*(self._customer(line) for _ in range(CUSTOMERS)))
         await self._settle()
 
+    def _is_built(self) -> bool:
+        """Whether every process has made its tables."""
+        with suppress(StorageUnavailable):
+            return all(self._shop.of[trace.service].execute(BUILT, trace.table) for trace in TRACES)
+        return False
+
     def look(self) -> None:
-        """Bring the counts up to date from the orders' own table."""
-        found = Counter(dict(self._shop.execute("SELECT status, count(*) FROM orders GROUP BY status").fetchall()))
+        """Bring the counts up to date from the orders' own table, unless its database cannot be reached now."""
+        try:
+            rows = self._shop.of["orders"].execute("SELECT status, count(*) FROM orders GROUP BY status")
+        except StorageUnavailable:
+            return
+        found = Counter(dict(rows))
         counts = self._counts
         counts.accepted = found.total()
         counts.confirmed = found["confirmed"]
@@ -82,10 +106,24 @@ class EventsSide:
         """Take the next order of the line, place it at its time, wait for the answer; and again."""
         for due, order in line:
             await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+            await self._ask(order)
+
+    async def _ask(self, order: PlaceOrder) -> None:
+        """Ask until there is an answer: an order is accepted once, however often its customer asks for it."""
+        deadline = self._clock.monotonic() + PATIENCE_SECONDS_MAX
+        while True:
             try:
                 await self._app.call(place, order)
+            except (StorageError, OSError):
+                if self._clock.monotonic() > deadline:
+                    self._counts.failed += 1
+                    return
             except EventseamError:
                 self._counts.failed += 1
+                return
+            else:
+                return
+            await self._clock.sleep(ASK_AGAIN_SECONDS)
 
     async def _settle(self) -> None:
         """Wait until every accepted order is decided and every event handled, at most SETTLE_SECONDS_MAX."""
@@ -94,21 +132,25 @@ class EventsSide:
         while self._counts.undecided and self._clock.monotonic() < deadline:
             await self._clock.sleep(LOOK_SECONDS)
             self.look()
-        with suppress(TimeoutError):  # what is still pending then, the report says
-            await self._app.wait_idle(timeout_seconds=max(1.0, deadline - self._clock.monotonic()))
+        if self._shop.bus is None:
+            with suppress(TimeoutError):  # what is still pending then, the report says
+                await self._app.wait_idle(timeout_seconds=max(1.0, deadline - self._clock.monotonic()))
+        while self._shop.bus and not self._is_settled() and self._clock.monotonic() < deadline:
+            await self._clock.sleep(AUDIT_SECONDS)
+
+    def _is_settled(self) -> bool:
+        """Whether nothing is missing any more, as the auditor sees it: no process can tell of the others."""
+        with suppress(StorageUnavailable):
+            return not (audit(self._shop, self._outside.charged()).lost or pending(self._shop))
+        return False
 
 
 @asynccontextmanager
-async def events_side(database: Path, tally: Tally, counts: Counts) -> AsyncGenerator[EventsSide]:
-    """The app on the environment's database, which is the file `database`: started, and in the end stopped."""
+async def events_side(where: Where, outside: Outside, tally: Tally, counts: Counts) -> AsyncGenerator[EventsSide]:
+    """The app on the environment's databases, which are `where`: started, and in the end stopped."""
     app = create(tally)
-    async with app.running():
-        with closing(looking_at(database)) as shop:
-            side = EventsSide(app, shop, counts)
+    async with app.running(("orders",) if where.bus else None):
+        with looking_at(where) as shop:
+            side = EventsSide(app, shop, outside, counts)
             side.look()
             yield side
-
-
-def looking_at(database: Path) -> sqlite3.Connection:
-    """A connection that only reads."""
-    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=5, isolation_level=None)

@@ -9,7 +9,6 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from eventseam.demo.run import outside_of
 from eventseam.errors import SettingsError, StorageError
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def check_report(path: Path) -> None:
         raise SettingsError(f"--report {path} cannot be written: {error}. Name another file.")
 
 
-def check_database(path: Path, *, resume: bool) -> None:
+def check_database(path: Path, outside: Path, *, resume: bool) -> None:
     """Raise SettingsError where beginning, or resuming, is not what was meant; StorageError for an unusable file.
 
     Where all is well the file of the outside is made, empty if it is new.
@@ -35,7 +34,7 @@ def check_database(path: Path, *, resume: bool) -> None:
         raise StorageError(f"--database: {path} is a folder. Name a file in it.")
     if not path.parent.is_dir():
         raise StorageError(f"--database: there is no folder {path.parent}. Make it first, or correct the path.")
-    files = [each for each in (path, outside_of(path)) if each.exists()]
+    files = [each for each in (path, outside) if each.exists()]
     tables = {name for each in files for name in _tables(each)}
     if path in files:
         _check_owner(path)
@@ -43,10 +42,27 @@ def check_database(path: Path, *, resume: bool) -> None:
         raise SettingsError(f"--resume: there is no {path} to go on with. Leave --resume out, or correct the path.")
     if tables and not resume:
         raise SettingsError(f"{path} holds a shop already. Go on with it by --resume, or name another file.")
-    for each in (path, outside_of(path)):
+    for each in (path, outside):
         if error := _writing_fails(each):
             raise StorageError(f"--database: {each} cannot be written: {error}. Check the permissions of its folder.")
-    outside_of(path).touch()  # from here on there is something to resume, however early a kill comes
+    outside.touch()  # from here on there is something to resume, however early a kill comes
+
+
+def check_outside(path: Path, *, resume: bool) -> bool:
+    """Whether there is an outside already. Raises SettingsError if it is another shop's, or no file for it."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise SettingsError(f"--outside {path}: this is a folder, or its folder is not there. Name a file.")
+    tables = _tables(path) if path.exists() else set()
+    if tables and "charges" not in tables:
+        raise SettingsError(f"--outside {path} belongs to another program. Nothing was changed. Name another file.")
+    if tables and not resume:
+        raise SettingsError(
+            f"{path} is the outside of a shop already. Go on with that by --resume, name another file with --outside, "
+            "or remove it."
+        )
+    if error := _writing_fails(path):
+        raise SettingsError(f"--outside {path} cannot be written: {error}. Name another file.")
+    return path.exists()
 
 
 def _check_owner(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -14,11 +14,16 @@ Only = Literal["events", "chain"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """See `eventseam demo --help`. `rate` is orders a second; `database` None is a temporary file."""
+    """See `eventseam demo --help`. `rate` is orders a second; `database` None is a temporary file.
+
+    A `database` may hold a password.
+    """
 
     data: Path | None = None
     outage_seconds: float = 5.0
-    database: str | None = None
+    database: str | None = field(default=None, repr=False)
+    outside: Path | None = None
+    processes: bool = False
     only: Only | None = None
     resume: bool = False
     poison: int = 0

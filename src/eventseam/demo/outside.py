@@ -84,6 +84,10 @@ class Outside:
         rows = self._rows("SELECT order_id, amount FROM charges WHERE idempotency_key LIKE ?", like)
         return [(order_id, Decimal(amount)) for order_id, amount in rows]
 
+    def charged(self) -> list[str]:
+        """The orders that payments has charged, one for each charge."""
+        return [order_id for order_id, _ in self.charges("payments/%")]
+
     def begin_outage(self, now: float) -> None:
         """The gateway goes down. It does so once; a second time changes nothing."""
         self._rows("INSERT INTO outage SELECT ?, NULL WHERE NOT EXISTS (SELECT 1 FROM outage)", now)

@@ -1,7 +1,7 @@
 """What happened, as one value: the fields of `--report`, and the checks by which the demo succeeds or fails.
 
-Everything is read from the two files, so that it covers all runs of a demo that was killed and resumed. Decimals are
-strings in JSON; seconds are rounded to the millisecond.
+Everything is read from the databases and the outside, so that it covers all runs of a demo that was killed and resumed.
+Decimals are strings in JSON; seconds are rounded to the millisecond.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from eventseam.demo.audit import Findings, audit
 from eventseam.demo.shop.analytics.reading import revenue_by_state
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Sequence
 
     from eventseam.demo.data import Order
+    from eventseam.demo.look import Look, Looks
     from eventseam.demo.outside import Outage, Outside
 
 
@@ -134,12 +134,15 @@ class EventsReport(NamedTuple):
     checks: dict[str, bool]
 
 
-def of_events(orders: Sequence[Order], shop: sqlite3.Connection, outside: Outside, seconds: float) -> EventsReport:
+def of_events(orders: Sequence[Order], shop: Looks, outside: Outside, seconds: float) -> EventsReport:
     """What the tables of the event-driven shop say."""
-    rows = [Decided(*row) for row in shop.execute("SELECT order_id, status, accepted_at, decided_at FROM orders")]
+    rows = [
+        Decided(*row)
+        for row in shop.of["orders"].execute("SELECT order_id, status, accepted_at, decided_at FROM orders")
+    ]
     status = Counter(row.status for row in rows)
-    findings = audit(shop, [order_id for order_id, _ in outside.charges("payments/%")])
-    model = _read_model(shop)
+    findings = audit(shop, outside.charged())
+    model = _read_model(shop.of["analytics"])
     part = OrdersPart(
         len(orders), len(rows), status["confirmed"], status["items unavailable"], status["payment failed"]
     )
@@ -149,21 +152,22 @@ def of_events(orders: Sequence[Order], shop: sqlite3.Connection, outside: Outsid
         "every outcome is what the rules say": {row[:2] for row in rows}
         == {(o.place.order_id, o.outcome) for o in orders},
         "the read model is the sum of the confirmed orders": model == _model_by_the_rules(orders),
-        "items are set aside for confirmed orders only": _reserved(shop) == _reserved_by_the_rules(orders),
+        "items are set aside for confirmed orders only": _reserved(shop.of["inventory"])
+        == _reserved_by_the_rules(orders),
         "the audit finds nothing lost, duplicated or out of order": findings.is_clean,
-        "nothing is pending, and only poison is dead": _pending(shop) == 0,
+        "nothing is pending, and only poison is dead": pending(shop) == 0,
     }
     return EventsReport(part, _outage(rows, outside.outage(), seconds), _events(shop, outside, findings), model, checks)
 
 
-def _events(shop: sqlite3.Connection, outside: Outside, findings: Findings) -> EventsPart:
+def _events(shop: Looks, outside: Outside, findings: Findings) -> EventsPart:
     retries, duplicates = outside.counts()
     return EventsPart(
-        _one(shop, "SELECT count(*) FROM event_outbox"),
+        shop.count("SELECT count(*) FROM event_outbox"),
         findings.handled,
         retries,
         duplicates,
-        _one(shop, "SELECT count(*) FROM unsettled WHERE state = 'dead'"),
+        shop.count("SELECT count(*) FROM unsettled WHERE state = 'dead'"),
         findings.lost,
         findings.duplicated,
         findings.out_of_order,
@@ -184,7 +188,7 @@ def without_events(outside: Outside, seconds: float) -> OutagePart:
     return _outage((), outside.outage(), seconds)
 
 
-def _read_model(shop: sqlite3.Connection) -> ReadModelPart:
+def _read_model(shop: Look) -> ReadModelPart:
     by_state = revenue_by_state(shop)
     return ReadModelPart(sum(by_state.values(), Decimal(0)), by_state)
 
@@ -197,8 +201,8 @@ def _model_by_the_rules(orders: Iterable[Order]) -> ReadModelPart:
     return ReadModelPart(sum(by_state.values(), Decimal(0)), by_state)
 
 
-def _reserved(shop: sqlite3.Connection) -> dict[str, int]:
-    return dict(shop.execute("SELECT product_id, reserved FROM stock WHERE reserved <> 0").fetchall())
+def _reserved(shop: Look) -> dict[str, int]:
+    return dict(shop.execute("SELECT product_id, reserved FROM stock WHERE reserved <> 0"))
 
 
 def _reserved_by_the_rules(orders: Iterable[Order]) -> dict[str, int]:
@@ -206,8 +210,9 @@ def _reserved_by_the_rules(orders: Iterable[Order]) -> dict[str, int]:
     return dict(Counter(line.product_id for order in confirmed for line in order.place.lines))
 
 
-def _pending(shop: sqlite3.Connection) -> int:
-    return _one(shop, "SELECT count(*) FROM unsettled WHERE state <> 'dead' OR lane NOT LIKE 'poison-%'")
+def pending(shop: Looks) -> int:
+    """How much is to be tried again or waits, in all services; and what is dead without being poison."""
+    return shop.count("SELECT count(*) FROM unsettled WHERE state <> 'dead' OR lane NOT LIKE 'poison-%'")
 
 
 def _sum(orders: Iterable[Order]) -> Decimal:
@@ -216,8 +221,3 @@ def _sum(orders: Iterable[Order]) -> Decimal:
 
 def _unix(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
-
-
-def _one(shop: sqlite3.Connection, sql: str) -> int:
-    value: int = shop.execute(sql).fetchone()[0]
-    return value

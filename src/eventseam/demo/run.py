@@ -1,15 +1,16 @@
 """The demo itself: both shops, the same orders, one outage in the middle, and at the end a report.
 
-Everything that a kill must not take away is in two files: the shop's database, and the outside beside it.
+Everything that a kill must not take away is in the shop's databases, and in the file of the outside.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from eventseam.clock import Clock, SystemClock
@@ -17,47 +18,44 @@ from eventseam.demo import poison
 from eventseam.demo.board import Board, Counts
 from eventseam.demo.chain.progress import Task
 from eventseam.demo.chain.side import ChainSide, chain_side
-from eventseam.demo.events import EventsSide, Tally, events_side, looking_at
-from eventseam.demo.outside import VARIABLE, Outside, opened
+from eventseam.demo.events import EventsSide, Tally, events_side
+from eventseam.demo.look import looking_at
+from eventseam.demo.outside import Outside, opened
+from eventseam.demo.processes import Processes, six_processes
 from eventseam.demo.report import Report, of_chain, of_events, without_events
+from eventseam.errors import EventseamError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from eventseam.demo.data import Order
     from eventseam.demo.options import Options
+    from eventseam.demo.where import Where
 
 BEAT_SECONDS = 0.25
 LOOK_SECONDS = 0.02
+POISON_ATTEMPTS_MAX = 60
 
 Show = Callable[[Board], None]
 
 
-def outside_of(database: Path) -> Path:
-    """Where the outside of a shop is: in a file beside its database."""
-    return database.with_name(database.name + "-outside")
-
-
-async def run(options: Options, orders: Sequence[Order], database: Path, show: Show) -> Report:
-    """Run the demo on `database`, new or resumed; `show` is called with the board a few times a second.
+async def run(options: Options, orders: Sequence[Order], where: Where, show: Show) -> Report:
+    """Run the demo on the shop at `where`, new or resumed; `show` is called with the board a few times a second.
 
     Raises DataError if the database holds other orders than these.
     """
-    path = outside_of(database)
-    with _environment(database, path), opened(str(path)) as outside:
+    with _environment(where), opened(str(where.outside)) as outside:
         outside.prepare(
             [order.place.order_id for order in orders if order.status == "unavailable"],
             [order.place.order_id for order in orders if order.status == "canceled"],
         )
-        await _Demo(options, orders, database, outside, show).run()
-        return _report(options, orders, database, outside)
+        await _Demo(options, orders, where, outside, show).run()
+        return _report(options, orders, where, outside)
 
 
 @contextmanager
-def _environment(database: Path, outside: Path) -> Generator[None]:
+def _environment(where: Where) -> Generator[None]:
     """Configure the shop as anybody would, by its environment; as it was before, afterwards."""
     before = dict(os.environ)
-    os.environ |= {"EVENTSEAM_DATABASE": f"sqlite:///{database}", VARIABLE: str(outside)}
+    os.environ |= where.environment("orders")
     try:
         yield
     finally:
@@ -68,10 +66,10 @@ def _environment(database: Path, outside: Path) -> Generator[None]:
 class _Demo:
     """One run, from the first order to the last outcome."""
 
-    def __init__(self, options: Options, orders: Sequence[Order], database: Path, outside: Outside, show: Show) -> None:
+    def __init__(self, options: Options, orders: Sequence[Order], where: Where, outside: Outside, show: Show) -> None:
         self._options = options
         self._orders = orders
-        self._database = database
+        self._where = where
         self._outside = outside
         self._show = show
         self._tally = Tally()
@@ -87,19 +85,25 @@ class _Demo:
         """Start both shops, let them run side by side, and stop them."""
         events: EventsSide | None = None
         chain: ChainSide | None = None
+        processes: Processes | None = None
         async with AsyncExitStack() as stack:
             if self._board.events:
-                side = events_side(self._database, self._tally, self._board.events)
+                if self._where.bus:
+                    processes = await stack.enter_async_context(six_processes(self._where, self._tally))
+                side = events_side(self._where, self._outside, self._tally, self._board.events)
                 events = await stack.enter_async_context(side)
             if self._board.chain:
                 chain = await stack.enter_async_context(chain_side(self._task(), self._board.chain))
-            await self._side_by_side(events, chain)
+            await self._side_by_side(events, chain, processes)
 
-    async def _side_by_side(self, events: EventsSide | None, chain: ChainSide | None) -> None:
+    async def _side_by_side(
+        self, events: EventsSide | None, chain: ChainSide | None, processes: Processes | None
+    ) -> None:
         """Return when every customer has an answer and every order an outcome. Raises what goes wrong first."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._beat(events))
+                keeping = group.create_task(processes.run()) if processes else None
                 work = [group.create_task(self._outage())]
                 if events:
                     orders = [order.place for order in self._orders]
@@ -109,13 +113,15 @@ class _Demo:
                     work += [group.create_task(chain.run())]
                 await asyncio.wait(work)
                 self._is_over = True
+                if keeping:
+                    keeping.cancel()
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
     def _task(self) -> Task:
         options = self._options
         data = str(options.data) if options.data else None
-        return Task(os.environ[VARIABLE], options.rate, data, options.seed, options.orders)
+        return Task(str(self._where.outside), options.rate, data, options.seed, options.orders)
 
     async def _outage(self) -> None:
         """In the middle the gateway goes down, once. If a kill came between, the outage goes on by the wall clock."""
@@ -137,9 +143,16 @@ class _Demo:
         if not self._options.poison:
             return
         await self._until_offered(len(self._orders) // 4)
-        command = (sys.executable, poison.__file__, str(self._database), str(self._options.poison))
-        process = await asyncio.create_subprocess_exec(*command)
-        await process.wait()
+        command = (sys.executable, poison.__file__, str(self._options.poison))
+        environment = {**os.environ, **self._where.environment("shipping")}
+        error = b""
+        for _ in range(POISON_ATTEMPTS_MAX):
+            process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=subprocess.PIPE)
+            _, error = await process.communicate()
+            if process.returncode == 0:
+                return
+            await self._clock.sleep(1.0)
+        raise EventseamError(f"the foreign program could not spoil the journal: {error.decode().strip()[-300:]}")
 
     async def _until_offered(self, count: int) -> None:
         while self._board.offered < count:
@@ -164,14 +177,14 @@ class _Demo:
         return self._clock.now().timestamp()
 
 
-def _report(options: Options, orders: Sequence[Order], database: Path, outside: Outside) -> Report:
+def _report(options: Options, orders: Sequence[Order], where: Where, outside: Outside) -> Report:
     checks: dict[str, bool] = {}
     chain = events = None
     if options.only != "events":
         chain, more = of_chain(orders, outside)
         checks |= more
     if options.only != "chain":
-        with closing(looking_at(database)) as shop:
+        with looking_at(where) as shop:
             events = of_events(orders, shop, outside, options.outage_seconds)
         checks |= events.checks
     return Report(
