@@ -13,7 +13,7 @@ import pytest
 
 from eventseam import Seams
 from eventseam.storage.postgres import PostgresOptions, PostgresStore
-from eventseam.storage.postgres_binding import count_of, wide
+from eventseam.storage.postgres_binding import count_of, plain_insert
 from eventseam.storage.postgres_values import array_text, as_text
 from tests.storage.suite import WAYS
 
@@ -132,13 +132,14 @@ async def test_every_value_arrives_in_its_columns_type_in_each_way_alone_and_amo
                 await sql.changed(insert, given)
                 await sql.many(insert, [(given,)] * 2)
                 await sql.many(insert, [(given,), (None,)] * 3)
+                await sql.many(insert, [(given,), (None,)] * 20)
                 return [row[0] for row in await sql.rows(f"SELECT c{n} FROM v WHERE c{n} IS NOT NULL")]
 
             try:
                 found = await way(store, operation)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, psycopg.Error) as error:
                 found = error
-            if found != [expected] * (0 if expected is None else 6):
+            if found != [expected] * (0 if expected is None else 26):
                 wrong.append((way.__name__, kind, given, found))
     await store.close()
     assert [] == wrong
@@ -154,7 +155,7 @@ async def test_what_does_not_fit_is_refused_as_the_statements_fault(values_url):
             insert = f"INSERT INTO r (c{n}) VALUES ($1)"
             for run in (
                 lambda sql, i=insert, g=given: sql.changed(i, g),
-                lambda sql, i=insert, g=given: sql.many(i, [(g,)] * 9),
+                lambda sql, i=insert, g=given: sql.many(i, [(g,)] * 20),
             ):
                 with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, psycopg.Error)) as caught:
                     await way(store, run)
@@ -181,12 +182,14 @@ async def test_what_does_not_fit_is_refused_as_the_statements_fault(values_url):
 )
 def test_only_a_plain_insert_takes_its_rows_as_columns(text, oids, expected):
     names = {23: "int4", 25: "text", 1007: "_int4"}
-    found = wide(text, oids, [names[oid] for oid in oids])
+    insert = plain_insert(text, len(oids))
+    found = insert and insert.wide(oids, [names[oid] for oid in oids])
     assert (found is None) if expected is None else (expected in found)
 
 
 def test_a_wide_insert_lets_conflicts_pass_as_its_rows_would_one_by_one():
-    assert "ON CONFLICT DO NOTHING" in wide("INSERT INTO t (a) VALUES ($1) ON CONFLICT DO NOTHING", (23,), ("int4",))
+    insert = plain_insert("INSERT INTO t (a) VALUES ($1) ON CONFLICT DO NOTHING", 1)
+    assert "ON CONFLICT DO NOTHING" in insert.wide((23,), ("int4",))
 
 
 def test_arrays_are_written_as_postgresql_reads_them():

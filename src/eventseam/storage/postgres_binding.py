@@ -9,12 +9,13 @@ import asyncio
 import re
 from collections import OrderedDict
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import asyncpg
 
 from eventseam.errors import EventseamError, StorageUnavailable
 from eventseam.storage.catalog import statements
+from eventseam.storage.postgres_copy import JOURNAL, ROWS_MIN, Target, journal_records, target_of
 from eventseam.storage.postgres_errors import is_trouble, told
 from eventseam.storage.postgres_values import WIDE_OIDS, Fit, fit, fit_of
 
@@ -35,7 +36,7 @@ _OUTLIVES_TRANSACTION: Final = re.compile(
 )
 _CONCERNS_OTHERS: Final = re.compile(_BEFORE + r"(?:SAVEPOINT|RELEASE|ROLLBACK|SET)\b", re.IGNORECASE | re.DOTALL)
 _PLAIN_INSERT: Final = re.compile(
-    r"(?is)^\s*(INSERT\s+INTO\s+[\w.\"]+\s*\([\w\s,\"]+\))\s*VALUES\s*\(([\s,$\d]+)\)\s*"
+    r"(?is)^\s*(INSERT\s+INTO\s+([\w.\"]+)\s*\(([\w\s,\"]+)\))\s*VALUES\s*\(([\s,$\d]+)\)\s*"
     r"(ON\s+CONFLICT\s*(?:\([\w\s,\"]+\)\s*)?DO\s+NOTHING)?\s*;?\s*$"
 )
 _NUMBER: Final = re.compile(r"\$(\d+)")
@@ -89,24 +90,37 @@ def count_of(status: str | None) -> int:
     return int(count) if command in _CHANGES and count.isdecimal() else 0
 
 
-def wide(text: str, oids: Sequence[int], names: Sequence[str]) -> str | None:
-    """A plain `INSERT … VALUES ($1, …, $n)` for many rows at once, a column of values for each parameter; else None.
+class PlainInsert(NamedTuple):
+    """The pieces of an `INSERT INTO table (columns) VALUES ($1, …, $n)`, perhaps `ON CONFLICT DO NOTHING`."""
 
-    The same rows in the same order, and all or none of them, which a batch is anyway.
-    """
-    plain = _PLAIN_INSERT.match(text)
-    if plain is None or not WIDE_OIDS.issuperset(oids):
+    head: str
+    table: str
+    columns: str
+    tail: str
+
+    def wide(self, oids: Sequence[int], names: Sequence[str]) -> str | None:
+        """The same for many rows at once, a column of values for each parameter; None if a type has no such column.
+
+        The same rows in the same order, and all or none of them, which a batch is anyway.
+        """
+        if not WIDE_OIDS.issuperset(oids):
+            return None
+        values = ", ".join(f'${n}::pg_catalog."{name}"[]' for n, name in enumerate(names, 1))
+        return f"{self.head} SELECT * FROM unnest({values}) {self.tail}"  # noqa: S608 - pieces of the user's statement
+
+
+def plain_insert(text: str, parameters: int) -> PlainInsert | None:
+    """The pieces of a plain INSERT of one row, each parameter once and in order; None for any other statement."""
+    found = _PLAIN_INSERT.match(text)
+    if found is None or [int(number) for number in _NUMBER.findall(found[4])] != list(range(1, parameters + 1)):
         return None
-    if [int(number) for number in _NUMBER.findall(plain[2])] != list(range(1, len(oids) + 1)):
-        return None
-    columns = ", ".join(f'${n}::pg_catalog."{name}"[]' for n, name in enumerate(names, 1))
-    return f"{plain[1]} SELECT * FROM unnest({columns}) {plain[3] or ''}"  # noqa: S608 - pieces of the user's statement
+    return PlainInsert(found[1], found[2], found[3], found[5] or "")
 
 
 class Prepared:
-    """A statement on one connection, and how its arguments are made to fit."""
+    """A statement on one connection, how its arguments are made to fit, and how it takes many rows at once."""
 
-    __slots__ = ("by_columns", "fits", "run", "statement", "text", "wide")
+    __slots__ = ("by_columns", "fits", "insert", "run", "statement", "target", "text", "wide")
 
     def __init__(self, text: str, statement: PreparedStatement[Any], *, is_named: bool) -> None:
         """Ours gets arguments of the right types already."""
@@ -116,7 +130,15 @@ class Prepared:
         self.run: Callable[..., Awaitable[list[Any]]] = statement.fetch
         self.fits: tuple[Fit, ...] = tuple(fit_of(each.oid) for each in types)
         self.by_columns = is_named and "unnest(" in text
-        self.wide = None if is_named else wide(text, [each.oid for each in types], [each.name for each in types])
+        self.insert = plain_insert(text, len(types)) if types else None
+        self.wide = self.insert and self.insert.wide([each.oid for each in types], [each.name for each in types])
+        self.target: Target | Literal["unknown"] | None = "unknown" if self.insert and not self.insert.tail else None
+
+    async def copies_to(self, raw: asyncpg.Connection[Any]) -> Target | None:
+        """Where a COPY may do what this INSERT does, or None."""
+        if self.target == "unknown" and self.insert is not None:
+            self.target = await target_of(raw, self.insert.table, self.insert.columns)
+        return self.target if isinstance(self.target, Target) else None
 
 
 class Connection:
@@ -226,15 +248,22 @@ class AsyncpgSql:
 
     async def _many(self, prepared: Prepared, args: Sequence[Sequence[object]]) -> None:
         if prepared.by_columns:
-            await prepared.run(*(list(column) for column in zip(*args, strict=True)))
+            if prepared.text is named_statements()["append"] and len(args) >= ROWS_MIN:
+                await JOURNAL.copy(self.raw, journal_records(args))
+            else:
+                await prepared.run(*(list(column) for column in zip(*args, strict=True)))
             return
-        if prepared.fits:
-            columns = _columns(prepared, args)
-            if prepared.wide is not None and len(args) >= _WIDE_ROWS_MIN:
-                await (await self._prepared(prepared.wide)).run(*columns)
-                return
-            args = list(zip(*columns, strict=True))
-        await prepared.statement.executemany(args)
+        if not prepared.fits:
+            await prepared.statement.executemany(args)
+            return
+        columns = _columns(prepared, args)
+        target = await prepared.copies_to(self.raw) if len(args) >= ROWS_MIN else None
+        if target is not None:
+            await target.copy(self.raw, zip(*columns, strict=True))
+        elif prepared.wide is not None and len(args) >= _WIDE_ROWS_MIN:
+            await (await self._prepared(prepared.wide)).run(*columns)
+        else:
+            await prepared.statement.executemany(list(zip(*columns, strict=True)))
 
 
 def _columns(prepared: Prepared, rows: Sequence[Sequence[object]]) -> list[list[object]]:

@@ -11,6 +11,8 @@ from typing import Final
 import asyncpg
 import psycopg
 
+from eventseam.errors import EventseamError
+
 _STATES: Final = frozenset(
     {
         "25006",  # read_only_sql_transaction: a standby, or a provider's guard against a full disk
@@ -82,9 +84,13 @@ def is_to_repeat(error: BaseException) -> bool:
     return is_outdated(error) or (isinstance(error, _SERVER_ERRORS) and sqlstate(error) in _AGAIN)
 
 
+class OutdatedStatement(EventseamError):  # noqa: N818 - says what happened
+    """What is known of a statement's table is not so any more. The transaction is repeated."""
+
+
 def is_outdated(error: BaseException) -> bool:
-    """Whether statements that the connection has prepared do not fit the schema any more."""
-    if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
+    """Whether what the connection knows of its statements does not fit the schema any more."""
+    if isinstance(error, OutdatedStatement | asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
         return True
     return isinstance(error, psycopg.errors.FeatureNotSupported) and "cached plan" in str(error)
 
