@@ -12,7 +12,7 @@ from eventseam.cli.store import database_of, read
 from eventseam.cli.target import load_app
 from eventseam.clock import SystemClock
 from eventseam.delivery.unsettled import StateCount, count_unsettled
-from eventseam.journal.look import Lag, lag
+from eventseam.journal.look import Lag, ReaderLag, by_reader, lag
 
 if TYPE_CHECKING:
     import argparse
@@ -30,6 +30,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-seconds", type=seconds, metavar="S", help="end with 1 if a service is more than S seconds behind"
     )
+    parser.add_argument("--slots", action="store_true", help="a row for each slot (partition by key) of a service")
     add_database(parser)
 
 
@@ -41,13 +42,16 @@ def _run(args: argparse.Namespace, screen: Screen) -> int:
     async def look(sql: Sql) -> tuple[list[Lag], list[StateCount]]:
         return await lag(sql, now), await count_unsettled(sql)
 
-    lags, counts = read(url, look)
-    lags = [each for each in lags if names is None or each.service in names]
+    slots, counts = read(url, look)
+    lags = [each for each in by_reader(slots) if names is None or each.service in names]
     unsettled = _by_service(counts)
     never = sorted(names - {each.service for each in lags}) if names else []
     document = {"services": [_document(each, unsettled[each.service]) for each in lags], "never_ran": never}
     hint = [f"Never ran on this database: {', '.join(never)}."] if never else []
-    table = Table(_COLUMNS, [_cells(each, unsettled[each.service]) for each in lags])
+    if args.slots:
+        table = Table(_SLOT_COLUMNS, [_slot_cells(slot) for each in lags for slot in each.slots])
+    else:
+        table = Table(_COLUMNS, [_cells(each, unsettled[each.service]) for each in lags])
     screen.show(document, table if lags else "No service has read this journal yet.", *hint)
     late = args.max_seconds is not None and any(each.behind_seconds > args.max_seconds for each in lags)
     return Exit.FOUND if late else Exit.OK
@@ -69,25 +73,41 @@ def _by_service(counts: Sequence[StateCount]) -> dict[str, Unsettled]:
     return found
 
 
-def _document(each: Lag, unsettled: Unsettled) -> dict[str, object]:
-    """One service (and slot), with the keys that scripts rely on."""
+def _document(each: ReaderLag, unsettled: Unsettled) -> dict[str, object]:
+    """One service, with the keys that scripts rely on."""
     return {
         "service": each.service,
+        "position": each.position,
+        "behind_messages": each.behind_messages,
+        "behind_seconds": round(each.behind_seconds, 3),
+        "owners": list(each.owners),
+        "unsettled": unsettled,
+        "slots": [_slot_document(slot) for slot in each.slots],
+    }
+
+
+def _slot_document(each: Lag) -> dict[str, object]:
+    return {
         "slot": each.slot,
         "position": each.position,
         "behind_messages": each.behind_messages,
         "behind_seconds": round(each.behind_seconds, 3),
         "owner": each.owner,
-        "unsettled": unsettled,
     }
 
 
-_COLUMNS = ("service", "slot", "position", "behind", "seconds", "dead", "retrying", "waiting", "owner")
+_COLUMNS = ("service", "position", "behind", "seconds", "dead", "retrying", "waiting", "owner")
+_SLOT_COLUMNS = ("service", "slot", "position", "behind", "seconds", "owner")
 
 
-def _cells(each: Lag, unsettled: Unsettled) -> tuple[object, ...]:
-    where = (each.service, each.slot, each.position, each.behind_messages, round(each.behind_seconds, 3))
-    return (*where, unsettled["dead"], unsettled["retrying"], unsettled["waiting"], each.owner)
+def _cells(each: ReaderLag, unsettled: Unsettled) -> tuple[object, ...]:
+    where = (each.service, each.position, each.behind_messages, round(each.behind_seconds, 3))
+    owner = each.owners[0] if len(each.owners) == 1 else f"{len(each.owners)} processes" if each.owners else None
+    return (*where, unsettled["dead"], unsettled["retrying"], unsettled["waiting"], owner)
+
+
+def _slot_cells(each: Lag) -> tuple[object, ...]:
+    return (each.service, each.slot, each.position, each.behind_messages, round(each.behind_seconds, 3), each.owner)
 
 
 COMMAND = Command(
@@ -96,7 +116,7 @@ COMMAND = Command(
     details="Tell how far each service is behind the journal, and how many of its messages are unsettled.",
     examples=(
         "eventseam lag --database sqlite:///shop.db",
-        "eventseam lag shop:create",
+        "eventseam lag shop:create --slots",
         "eventseam lag shop:create --max-seconds 60 --json || echo 'behind'",
     ),
     arguments=_arguments,

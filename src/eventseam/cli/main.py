@@ -8,7 +8,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from eventseam.cli import demo, describe, dlq, lag, outbox, run
+from eventseam.cli import db, demo, describe, dlq, journal, lag, outbox, republish, run
 from eventseam.cli.exits import Exit, complaint, exit_for
 from eventseam.cli.parsing import Command, build_parser
 from eventseam.cli.render import Screen
@@ -24,6 +24,9 @@ COMMANDS: tuple[Command, ...] = (
     lag.COMMAND,
     outbox.COMMAND,
     *dlq.COMMANDS,
+    *db.COMMANDS,
+    *journal.COMMANDS,
+    republish.COMMAND,
     demo.COMMAND,
 )
 """All commands, in the order of `--help`."""

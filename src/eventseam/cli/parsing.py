@@ -9,6 +9,7 @@ import argparse
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NoReturn, TypeAlias
 
@@ -48,7 +49,13 @@ class Command:
     exits: Sequence[Exit] = (Exit.OK, Exit.USAGE, Exit.WIRING, Exit.STORAGE)
 
 
-GROUPS = MappingProxyType({"dlq": "dead letters, and what waits behind them"})
+GROUPS = MappingProxyType(
+    {
+        "dlq": "dead letters, and what waits behind them",
+        "db": "the schema of the database, and the server it is on",
+        "journal": "what the journal keeps, who reads it, and what to do after a restore",
+    }
+)
 """The words that are followed by a second one, and what they are about."""
 
 
@@ -138,6 +145,26 @@ def seconds(text: str) -> float:
     if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text):
         raise argparse.ArgumentTypeError(f"must be a number of seconds, not '{text}'")
     return float(text)
+
+
+def hours(text: str) -> float:
+    """An argparse type: a length of time in hours, not negative."""
+    if not re.fullmatch(r"\d{1,7}(\.\d{1,6})?", text):
+        raise argparse.ArgumentTypeError(f"must be a number of hours, not '{text}'")
+    return float(text)
+
+
+def time(text: str) -> datetime:
+    """An argparse type: a time with its zone; a date alone is its midnight in UTC."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is not None and found.tzinfo is None and re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        found = found.replace(tzinfo=UTC)
+    if found is None or found.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"must be a time with its zone, such as 2026-01-31T12:00:00Z, not '{text}'")
+    return found.astimezone(UTC)
 
 
 def row_id(text: str) -> int:

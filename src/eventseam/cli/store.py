@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eventseam.app.settings import Settings
 from eventseam.app.stores import open_store
@@ -20,8 +20,9 @@ from eventseam.storage.sqlite import path_of
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Coroutine
 
-    from eventseam.ports.sql import Operation, Sql
+    from eventseam.ports.sql import Operation, Sql, Store
 
 T = TypeVar("T")
 
@@ -44,22 +45,52 @@ def database_of(args: argparse.Namespace) -> str:
 
 def read(url: str, operation: Operation[T]) -> T:
     """What `operation` reads, on one snapshot."""
-    return asyncio.run(_with_store(url, operation, writes=False))
+    return use(url, lambda store: store.read(operation))
 
 
 def write(url: str, operation: Operation[T]) -> T:
     """Run `operation` in one transaction and commit it."""
-    return asyncio.run(_with_store(url, operation, writes=True))
+    return use(url, lambda store: store.write(operation))
 
 
-async def _with_store(url: str, operation: Operation[T], *, writes: bool) -> T:
+def use(url: str, body: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+    """Run `body` with the store of a database that has this version's schema, and close it."""
+
+    async def checked(store: Store) -> T:
+        _check_version(await store.read(applied), store.dialect)
+        return await body(store)
+
+    return use_as_it_is(url, checked)
+
+
+def use_as_it_is(
+    url: str, body: Callable[[Store], Coroutine[Any, Any, T]], *, may_make: bool = False, any_cluster: bool = False
+) -> T:
+    """Run `body` with the store of a database, whatever is in it.
+
+    `may_make` a file that is not there; `any_cluster` takes a journal that was written in another one, to rebase it.
+    """
+
+    async def run() -> T:
+        store = _opened(url, any_cluster=any_cluster)
+        try:
+            if store.dialect == "sqlite" and not may_make:
+                _check_file(url)
+            return await body(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def _opened(url: str, *, any_cluster: bool) -> Store:
+    """The store of a URL, not opened yet."""
     store = open_store(Settings(database=url), Seams())
-    _check_file(url)
-    try:
-        _check_version(await store.read(_applied))
-        return await (store.write(operation) if writes else store.read(operation))
-    finally:
-        await store.close()
+    if store.dialect == "sqlite" or not any_cluster:
+        return store
+    from eventseam.storage.postgres import PostgresOptions, PostgresStore
+
+    return PostgresStore(url, Seams(), PostgresOptions(checks_cluster=False))
 
 
 def _check_file(url: str) -> None:
@@ -73,26 +104,26 @@ def _check_file(url: str) -> None:
         raise StorageUnavailable(f"there is no database file {path}. Check the URL; the app makes it when it starts.")
 
 
-async def _applied(sql: Sql) -> frozenset[int]:
+async def applied(sql: Sql) -> frozenset[int]:
     """The numbers of the migrations that the database has; none if it is not Eventseam's."""
-    if not await sql.rows("SELECT 1 FROM sqlite_master WHERE name = $1", "eventseam_migrations"):
+    if not (await sql.rows("has_migrations"))[0][0]:
         return frozenset()
     return frozenset(row[0] for row in await sql.rows("applied_migrations"))
 
 
-def _check_version(applied: frozenset[int]) -> None:
-    known = frozenset(migration.number for migration in migrations("sqlite"))
-    if not applied:
+def _check_version(has: frozenset[int], dialect: str) -> None:
+    known = frozenset(migration.number for migration in migrations(dialect))
+    if not has:
         raise StorageError(
             "the database holds no Eventseam tables. Check the URL, or start the app once: it makes them."
         )
-    if applied - known:
+    if has - known:
         raise StorageError(
-            f"the database has migration {max(applied)}, this version of Eventseam knows {max(known)}. "
+            f"the database has migration {max(has)}, this version of Eventseam knows {max(known)}. "
             "Use the version that the app runs with."
         )
-    if known - applied:
+    if known - has:
         raise StorageError(
-            f"the database has migration {max(applied)}, this version of Eventseam needs {max(known)}. "
-            "Start the app with this version once: it brings the database up to date."
+            f"the database has migration {max(has)}, this version of Eventseam needs {max(known)}. "
+            "Bring it up to date with: eventseam db migrate (the app does so as well when it starts)."
         )

@@ -47,6 +47,8 @@ class Address:
 
 def address_of(url: str) -> Address:
     """Read a `postgresql://` URL. Raises SettingsError, which never repeats a part that may be secret."""
+    if url.partition("?")[0].count("@") > 1:  # libpq would take the rest of the password for the host
+        raise SettingsError("the URL of the PostgreSQL database has two @: in a password write %40 for @, %2F for /")
     try:
         given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     except psycopg.Error:

@@ -1,0 +1,199 @@
+"""What `db check` looks at: the schema, the role's rights, the server's settings, and who holds what for too long.
+
+A problem has a fix in its line; a note is good to know. A gauge names whoever holds something: process, application,
+for how long. Nothing is changed, and no lock is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
+
+from eventseam.cli.store import applied
+from eventseam.storage.catalog import Migration, migrations
+from eventseam.storage.shape import drift
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from eventseam.ports.sql import Operation, Sql
+
+TRANSACTION_SECONDS: Final = 60.0
+LOCK_SECONDS: Final = 5.0
+CONNECTIONS_MIN: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    level: Literal["problem", "note"]
+    what: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """Somebody who holds something for too long. A prepared transaction has no process: its id is the `application`."""
+
+    kind: Literal["old transaction", "replication slot", "prepared transaction", "lock on positions"]
+    pid: int | None
+    application: str
+    age_seconds: float | None
+    detail: str
+
+
+@dataclass(slots=True)
+class Checkup:
+    """All that was found."""
+
+    applied: list[int] = field(default_factory=list[int])
+    missing: list[int] = field(default_factory=list[int])
+    newer: list[int] = field(default_factory=list[int])
+    findings: list[Finding] = field(default_factory=list[Finding])
+    gauges: list[Gauge] = field(default_factory=list[Gauge])
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing has to be done."""
+        return not self.gauges and all(each.level == "note" for each in self.findings)
+
+    def document(self) -> dict[str, object]:
+        """With the keys that scripts rely on."""
+        return {
+            "migrations": {"applied": self.applied, "missing": self.missing, "newer": self.newer},
+            "findings": [asdict(each) for each in self.findings],
+            "gauges": [asdict(each) for each in self.gauges],
+        }
+
+    def problem(self, what: str, fix: str) -> None:
+        """Add a problem."""
+        self.findings.append(Finding("problem", what, fix))
+
+    def note(self, what: str, fix: str) -> None:
+        """Add a note."""
+        self.findings.append(Finding("note", what, fix))
+
+
+def examination(dialect: str, older_seconds: float | None) -> Operation[Checkup]:
+    """The operation that looks. `older_seconds` replaces the bounds on how long something may be held."""
+
+    async def examine(sql: Sql) -> Checkup:
+        found = Checkup()
+        await _schema(sql, dialect, found)
+        if dialect == "postgresql":
+            if found.applied:
+                await _cluster(sql, found)
+                await _rights(sql, found)
+            await _settings(sql, found)
+            await _gauges(sql, found, older_seconds)
+        return found
+
+    return examine
+
+
+def lacking(dialect: str, has: frozenset[int]) -> list[Migration]:
+    """The migrations that a database has not got."""
+    return [migration for migration in migrations(dialect) if migration.number not in has]
+
+
+async def _schema(sql: Sql, dialect: str, found: Checkup) -> None:
+    has = await applied(sql)
+    known = {migration.number for migration in migrations(dialect)}
+    found.applied, found.newer = sorted(has), sorted(has - known)
+    found.missing = [each.number for each in lacking(dialect, has)]
+    if not has:
+        found.problem("there are no Eventseam tables", "eventseam db migrate")
+        return
+    if found.missing:
+        found.problem(f"the migrations {_told(found.missing)} are missing", "eventseam db migrate")
+    if found.newer:
+        found.problem(
+            f"the migrations {_told(found.newer)} come from a newer version",
+            "use the version that made them; an older one that runs already may go on",
+        )
+    if found.missing or found.newer:
+        return
+    missing, foreign = await drift(sql, dialect)
+    for line in missing:
+        found.problem(f"drifted: {line} is gone, or has changed", "make it again as `eventseam db sql --all` prints it")
+    for line in foreign:
+        found.note(f"drifted: {line} is not ours", "it may stay if an INSERT without it works")
+
+
+async def _cluster(sql: Sql, found: Checkup) -> None:
+    for journal, connected in await sql.rows("other_cluster"):
+        found.problem(
+            f"the journal was written in the cluster {journal}, and this is {connected}: it was restored or moved",
+            "stop every app, then: eventseam journal rebase",
+        )
+
+
+async def _rights(sql: Sql, found: Checkup) -> None:
+    for (right,) in await sql.rows("privileges_missing"):
+        found.problem(f"this role has no {right}", f"GRANT {right} TO the role of the app")
+    if not (await sql.rows("sees_others"))[0][0]:
+        found.note(
+            "this role cannot see since when other roles' transactions run",
+            "GRANT pg_read_all_stats TO it, or check as another role",
+        )
+
+
+async def _settings(sql: Sql, found: Checkup) -> None:
+    for name, setting in await sql.rows("server_settings"):
+        rule = _RULES.get(name)
+        if rule is not None and rule[0](setting):
+            (found.note if name in _NOTES else found.problem)(f"{name} is {setting}: {rule[1]}", rule[2])
+
+
+def _is_off(setting: str) -> bool:
+    return setting == "off"
+
+
+def _is_set(setting: str) -> bool:
+    return setting != "0"
+
+
+_RULES: Final[Mapping[str, tuple[Callable[[str], bool], str, str]]] = MappingProxyType(
+    {
+        "fsync": (_is_off, "a crash of the machine loses committed messages, or the database", "fsync = on"),
+        "full_page_writes": (_is_off, "a crash of the machine may tear pages", "full_page_writes = on"),
+        "zero_damaged_pages": (
+            lambda setting: setting == "on",
+            "damaged rows vanish",
+            "zero_damaged_pages = off",
+        ),
+        "autovacuum": (_is_off, "the tables of the journal and of positions grow without end", "autovacuum = on"),
+        "idle_session_timeout": (
+            _is_set,
+            "connections that wait for work are ended, and cursors loaded again",
+            "idle_session_timeout = 0 for the role of the app",
+        ),
+        "transaction_timeout": (_is_set, "a migration may be ended by it", "transaction_timeout = 0 for that role"),
+        "max_connections": (
+            lambda setting: int(setting) < CONNECTIONS_MIN,
+            "a process of the app may open up to 42 connections",
+            f"max_connections = {CONNECTIONS_MIN} or more, or fewer processes",
+        ),
+        "track_activities": (_is_off, "nobody can tell who holds what", "track_activities = on"),
+    }
+)
+_NOTES: Final = frozenset({"idle_session_timeout", "transaction_timeout", "max_connections", "track_activities"})
+
+
+async def _gauges(sql: Sql, found: Checkup, older_seconds: float | None) -> None:
+    transaction = TRANSACTION_SECONDS if older_seconds is None else older_seconds
+    lock = LOCK_SECONDS if older_seconds is None else older_seconds
+    for pid, application, age, detail in await sql.rows("old_transactions", transaction):
+        found.gauges.append(Gauge("old transaction", pid, application, age, detail))
+    for name, detail in await sql.rows("held_slots"):
+        found.gauges.append(Gauge("replication slot", None, name, None, detail))
+    for gid, owner, age, detail in await sql.rows("forgotten_prepared", transaction):
+        found.gauges.append(Gauge("prepared transaction", None, gid, age, f"of {owner}: {detail}"))
+    for pid, application, age, detail in await sql.rows("held_positions", lock):
+        found.gauges.append(Gauge("lock on positions", pid, application, age, detail))
+
+
+def _told(numbers: list[int]) -> str:
+    return ", ".join(f"{number:04d}" for number in numbers)

@@ -1,0 +1,244 @@
+"""`eventseam journal`: drops what is old, accepts gaps, forgets readers, and puts a restored journal right.
+
+Nothing that a reader needs is dropped without `--force`, and then its gap is visible until somebody accepts it.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from eventseam.cli.exits import Exit, NothingMatched, UsageError
+from eventseam.cli.parsing import Command, add_database, hours, target
+from eventseam.cli.render import Screen, Table, count_of
+from eventseam.cli.store import database_of, read, use, write
+from eventseam.cli.target import load_app
+from eventseam.clock import SystemClock
+from eventseam.journal.append import timestamp
+from eventseam.journal.retention import (
+    Dropped,
+    Gap,
+    Need,
+    Windows,
+    accept_gaps,
+    force,
+    forget_reader,
+    gaps,
+    needs,
+    trim,
+)
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from eventseam.ports.sql import Sql, Store
+
+ROWS: Final = 1_000
+_TELL_EVERY: Final = 100
+_NOTHING: Final = "0001-01-01T00:00:00.000Z"
+
+
+# --- trim ---------------------------------------------------------------------------------------------------------
+
+
+def _trim_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "target", nargs="?", type=target, metavar="MODULE:FACTORY", help="the app, whose settings say what is kept"
+    )
+    parser.add_argument("--journal-hours", type=hours, metavar="H", help="drop journal rows older than H hours")
+    parser.add_argument("--inbox-hours", type=hours, metavar="H", help="drop inbox rows older than H hours")
+    parser.add_argument("--force", action="store_true", help="drop journal rows also where a reader needs them")
+    parser.add_argument("--yes", action="store_true", help="confirm --force")
+    add_database(parser)
+
+
+def _trim(args: argparse.Namespace, screen: Screen) -> int:
+    """Drop what is old. Exit 1 if a reader was in the way."""
+    url, windows = _asked(args)
+    if args.force and not args.yes:
+        raise UsageError(
+            "--force drops messages that readers have not handled: they stop until `journal accept-gap`. "
+            "Add --yes if that is meant; without --force this command names them."
+        )
+
+    async def work(store: Store) -> tuple[Dropped, list[Need], list[Gap]]:
+        dropped = await _all(store, windows, is_forced=args.force)
+        return dropped, *await store.read(lambda sql: _left(sql, windows))
+
+    dropped, needed, found = use(url, work)
+    document = {
+        "journal": dropped.journal,
+        "inbox": dropped.inbox,
+        "needed_by": [msgspec.structs.asdict(each) for each in needed],
+        "gaps": [msgspec.structs.asdict(each) for each in found],
+    }
+    lines: list[Table | str] = [f"Dropped {dropped.journal:,} of the journal, {dropped.inbox:,} of the inbox."]
+    if needed:
+        lines += [_needs(needed), "They are needed: let the readers run, or see `eventseam journal forget-reader`."]
+    if found:
+        lines += [_gaps(found), "These readers stop until: eventseam journal accept-gap"]
+    screen.show(document, *lines)
+    return Exit.FOUND if needed else Exit.OK
+
+
+def _asked(args: argparse.Namespace) -> tuple[str, Windows]:
+    """The database, and what may go there. Raises UsageError where nothing says how long things are kept."""
+    journal, inbox, url = args.journal_hours, args.inbox_hours, args.database
+    if args.target is not None:
+        settings = load_app(args.target).settings
+        journal = settings.journal_hours if journal is None else journal
+        inbox = settings.inbox_hours if inbox is None else inbox
+        url = url or settings.database_url
+    if journal is None and inbox is None:
+        raise UsageError("say how long things are kept: name the app, or give --journal-hours or --inbox-hours.")
+    return url or database_of(args), Windows(_before(journal), _before(inbox))
+
+
+def _before(kept_hours: float | None) -> str:
+    """The time before which rows may go."""
+    return _NOTHING if kept_hours is None else timestamp(SystemClock().now() - timedelta(hours=kept_hours))
+
+
+async def _all(store: Store, windows: Windows, *, is_forced: bool) -> Dropped:
+    """Drop a thousand rows at a time until there are no more."""
+
+    async def page(sql: Sql) -> Dropped:
+        await sql.rows("lock_retention")
+        dropped = await trim(sql, windows, ROWS)
+        return Dropped(await force(sql, windows.journal_before, ROWS), dropped.inbox) if is_forced else dropped
+
+    journal = inbox = pages = 0
+    while True:
+        dropped = await store.write(page)
+        journal, inbox, pages = journal + dropped.journal, inbox + dropped.inbox, pages + 1
+        if max(dropped) < ROWS:
+            return Dropped(journal, inbox)
+        if pages % _TELL_EVERY == 0:
+            print(f"dropped {journal:,} of the journal, {inbox:,} of the inbox …", file=sys.stderr, flush=True)
+
+
+async def _left(sql: Sql, windows: Windows) -> tuple[list[Need], list[Gap]]:
+    return await needs(sql, windows.journal_before), await gaps(sql)
+
+
+def _needs(found: Sequence[Need]) -> Table:
+    rows = [(each.reader, each.messages, each.first, each.last, each.oldest) for each in found]
+    return Table(("reader", "not finished", "from", "to", "oldest"), rows)
+
+
+def _gaps(found: Sequence[Gap]) -> Table:
+    return Table(
+        ("reader", "gap since", "from", "to"), [(each.reader, each.since, each.first, each.last) for each in found]
+    )
+
+
+# --- accept-gap ---------------------------------------------------------------------------------------------------
+
+
+def _accept_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("readers", nargs="*", metavar="SERVICE", help="whose gap; without any, gaps are listed")
+    add_database(parser)
+
+
+def _accept(args: argparse.Namespace, screen: Screen) -> int:
+    """Accept the gaps of the services that are named. Exit 1 if one of them has none, or gaps are only listed."""
+    wanted = frozenset(args.readers)
+
+    async def accept(sql: Sql) -> list[Gap]:
+        found = [each for each in await gaps(sql) if not wanted or each.reader in wanted]
+        if wanted:
+            await accept_gaps(sql, [each.reader for each in found])
+        return found
+
+    found = write(database_of(args), accept) if wanted else read(database_of(args), gaps)
+    document = {"gaps": [msgspec.structs.asdict(each) for each in found], "accepted": bool(wanted and found)}
+    without = sorted(wanted - {each.reader for each in found})
+    if not found:
+        screen.show(document, "No gaps." if not wanted else f"No gap of {', '.join(without)}.")
+        return Exit.FOUND if wanted else Exit.OK
+    what = (
+        "Accepted: they go on behind it." if wanted else "Repair what depends on these messages, then name them here."
+    )
+    screen.show(document, _gaps(found), what, *([f"No gap of {', '.join(without)}."] if without else []))
+    return Exit.OK if wanted and not without else Exit.FOUND
+
+
+# --- forget-reader ------------------------------------------------------------------------------------------------
+
+
+def _forget_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reader", metavar="SERVICE", help="the service, as `eventseam lag` names it")
+    parser.add_argument("--yes", action="store_true", help="confirm: if it comes back, it starts as a new service does")
+    add_database(parser)
+
+
+def _forget(args: argparse.Namespace, screen: Screen) -> int:
+    """Drop the positions of a service that exists no more."""
+    if not args.yes:
+        raise UsageError(f"this drops how far {args.reader} has read. Add --yes if it will never run again.")
+    now = SystemClock().now().timestamp()
+
+    async def forget(sql: Sql) -> tuple[bool, int, list[str]]:
+        is_gone = await forget_reader(sql, args.reader, now)
+        rows = await sql.rows("SELECT count(*) FROM unsettled WHERE service = $1", args.reader)
+        return is_gone, rows[0][0], sorted({row[0] for row in await sql.rows("all_positions")})
+
+    is_gone, unsettled, others = write(database_of(args), forget)
+    if not is_gone:
+        raise NothingMatched(f"no service '{args.reader}' reads this journal; there are: {', '.join(others)}.")
+    left = f" Its {count_of(unsettled, 'unsettled message')} stay: eventseam dlq list --service {args.reader}"
+    told = f"{args.reader} is forgotten.{left if unsettled else ''}"
+    screen.show({"forgotten": args.reader, "unsettled": unsettled}, told)
+    return Exit.OK
+
+
+_CHANGES = (Exit.OK, Exit.FOUND, Exit.USAGE, Exit.WIRING, Exit.STORAGE)
+
+COMMANDS = (
+    Command(
+        name="journal trim",
+        summary="drop what is old now, or name who still needs it",
+        details=(
+            "Drop rows of the journal that every reader has finished, and rows of the inbox, by age: what a running\n"
+            "app does every minute. Readers that need old rows are named, and keep them. --force drops these too:\n"
+            "their readers stop, with the range in their message, until `journal accept-gap`."
+        ),
+        examples=(
+            "eventseam journal trim shop:create",
+            "eventseam journal trim --journal-hours 24 --database postgresql://shop@db/shop",
+            "eventseam journal trim shop:create --force --yes",
+        ),
+        arguments=_trim_arguments,
+        run=_trim,
+        exits=_CHANGES,
+    ),
+    Command(
+        name="journal accept-gap",
+        summary="let services go on behind messages that were dropped unread",
+        details=(
+            "Without a name, list the services whose messages were dropped before they had read them. Repair what\n"
+            "depends on these messages, then name the services: they go on behind the gap."
+        ),
+        examples=("eventseam journal accept-gap", "eventseam journal accept-gap statistics"),
+        arguments=_accept_arguments,
+        run=_accept,
+        exits=_CHANGES,
+    ),
+    Command(
+        name="journal forget-reader",
+        summary="forget a service that will never run again",
+        details=(
+            "Drop the positions of a service that exists no more: until then the journal keeps everything for it.\n"
+            "Refused while a process runs it."
+        ),
+        examples=("eventseam journal forget-reader statistics --yes",),
+        arguments=_forget_arguments,
+        run=_forget,
+        exits=_CHANGES,
+    ),
+)
+"""The commands of the group."""

@@ -1,0 +1,208 @@
+"""`db`: migrate, check and sql on both databases; a script that is printed does what `migrate` does."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from eventseam.app.settings import Settings
+from eventseam.app.stores import open_store
+from eventseam.cli.exits import Exit
+from eventseam.clock import Seams
+from eventseam.storage import catalog, postgres_schema, sqlite_schema
+from eventseam.storage.shape import actual, expected
+from eventseam.testing.servers import postgres
+from tests.support import file
+from tests.support.place import Databases, url_of
+from tests.support.postgres import connect, script
+from tests.support.schema import lines_of
+
+SCHEMAS = {"sqlite": sqlite_schema, "postgresql": postgres_schema}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request, tmp_path):
+    if request.param == "sqlite":
+        yield tmp_path / "db"
+        return
+    databases = Databases(request.getfixturevalue("postgres_server"))
+    yield databases / "db"
+    databases.drop()
+
+
+def dialect_of(place):
+    return "postgresql" if isinstance(place, str) else "sqlite"
+
+
+def run_script(place, text):
+    if isinstance(place, str):
+        script(place, text)
+        return
+    with closing(sqlite3.connect(place, isolation_level=None)) as connection:
+        connection.executescript(text)
+
+
+def make_previous(place, monkeypatch):
+    """A database of the migration before the newest."""
+    known = catalog.migrations(dialect_of(place))
+
+    async def migrate():
+        store = open_store(Settings(database=url_of(place)), Seams())
+        await store.migrate()
+        await store.close()
+
+    with monkeypatch.context() as older:
+        older.setattr(SCHEMAS[dialect_of(place)], "migrations", lambda dialect: known[:-1])
+        asyncio.run(migrate())
+    return known
+
+
+def shape_of(place):
+    async def look():
+        store = open_store(Settings(database=url_of(place)), Seams())
+        try:
+            return await store.read(actual)
+        finally:
+            await store.close()
+
+    return asyncio.run(look())
+
+
+def numbers(place):
+    return [row[0] for row in file.query(place, "SELECT number FROM eventseam_migrations ORDER BY number")]
+
+
+async def test_the_expected_schema_is_what_the_migrations_make(place):
+    """When this fails after a new migration: python -m tests.support.schema"""
+    assert sorted(expected(dialect_of(place))) == await lines_of(url_of(place))
+
+
+def test_migrate_makes_everything_once_and_tells_what_it_did(cli, place):
+    known = [each.number for each in catalog.migrations(dialect_of(place))]
+    ended = cli("db", "migrate", "--json", "--database", url_of(place))
+    assert {"applied": known, "schema": known[-1]} == ended.document
+    assert "to apply: 0001 ground\n" in ended.err
+    again = cli("db", "migrate", "--database", url_of(place))
+    assert (Exit.OK, f"Up to date: {known[-1]:04d}.\n") == (again.code, again.out)
+
+
+def test_migrate_applies_what_lacks(cli, place, monkeypatch):
+    known = make_previous(place, monkeypatch)
+    assert f"needs {known[-1].number}. Bring it up to date with: eventseam db migrate" in (
+        cli("lag", "--database", url_of(place)).err
+    )
+    assert [known[-1].number] == cli("db", "migrate", "--json", "--database", url_of(place)).document["applied"]
+    assert Exit.OK == cli("lag", "--database", url_of(place)).code
+
+
+def test_check_tells_what_is_missing_and_what_is_newer(cli, place, monkeypatch):
+    known = make_previous(place, monkeypatch)
+    ended = cli("db", "check", "--json", "--database", url_of(place))
+    assert (Exit.FOUND, [known[-1].number]) == (ended.code, ended.document["migrations"]["missing"])
+    cli("db", "migrate", "--database", url_of(place))
+    assert Exit.OK == cli("db", "check", "--database", url_of(place)).code
+    file.query(place, "INSERT INTO eventseam_migrations VALUES (999, 'future', '2026-01-01')")
+    ended = cli("db", "check", "--json", "--database", url_of(place))
+    assert (Exit.FOUND, [999]) == (ended.code, ended.document["migrations"]["newer"])
+
+
+def test_check_tells_what_has_drifted(cli, place):
+    cli("db", "migrate", "--database", url_of(place))
+    file.query(place, "DROP INDEX unsettled_lane")
+    file.query(place, "ALTER TABLE event_outbox ADD COLUMN tenant TEXT")
+    file.query(place, "CREATE INDEX of_their_own ON event_outbox (aggregate_id)")
+    ended = cli("db", "check", "--json", "--database", url_of(place))
+    assert Exit.FOUND == ended.code
+    found = {
+        (each["level"], each["what"].split(" is ")[0].split(" not null")[0]) for each in ended.document["findings"]
+    }
+    drifted = {(level, what.lower()) for level, what in found if what.startswith("drifted")}
+    assert {
+        ("problem", "drifted: index unsettled.unsettled_lane"),
+        ("note", "drifted: column event_outbox.tenant text"),
+    } == drifted
+
+
+def test_a_printed_script_does_what_migrate_does(cli, place):
+    printed = cli("db", "sql", "--all", "--database", url_of(place))
+    assert (Exit.OK, "") == (printed.code, printed.err)
+    run_script(place, printed.out)
+    assert expected(dialect_of(place)) == shape_of(place)
+    assert [each.number for each in catalog.migrations(dialect_of(place))] == numbers(place)
+    assert Exit.OK == cli("db", "check", "--database", url_of(place)).code
+
+
+def test_a_printed_script_holds_what_lacks_and_runs_once(cli, place, monkeypatch):
+    make_previous(place, monkeypatch)
+    printed = cli("db", "sql", "--database", url_of(place)).out
+    assert "ground" not in printed
+    run_script(place, printed)
+    assert expected(dialect_of(place)) == shape_of(place)
+    with pytest.raises((sqlite3.Error, psycopg.Error)):
+        run_script(place, printed)
+    assert "Nothing lacks" in cli("db", "sql", "--database", url_of(place)).out
+
+
+def test_a_printed_script_is_one_json_document_for_programs(cli, place):
+    document = cli("db", "sql", "--all", "--json", "--database", url_of(place)).document
+    assert ["ground"] == [each["name"] for each in document["migrations"]][:1]
+    assert document["script"].rstrip().endswith("COMMIT;")
+
+
+def test_check_of_nothing_says_migrate(cli, postgres_url, tmp_path):
+    assert "eventseam db migrate" in cli("db", "check", "--database", postgres_url).out
+    assert Exit.STORAGE == cli("db", "check", "--database", f"sqlite:///{tmp_path}/none").code
+
+
+def gauges(cli, url, *words):
+    ended = cli("db", "check", "--json", "--database", url, *words)
+    return ended.code, [(each["kind"], each["pid"], each["application"]) for each in ended.document["gauges"]]
+
+
+def test_check_names_whoever_holds_a_snapshot_or_a_position(cli, postgres_url):
+    cli("db", "migrate", "--database", postgres_url)
+    with connect(postgres_url, "the report") as other:
+        other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        other.execute("INSERT INTO positions (reader, slot) VALUES ('x', 0)")
+        assert (Exit.OK, []) == gauges(cli, postgres_url)
+        code, found = gauges(cli, postgres_url, "--older-than", "0")
+        pid = other.info.backend_pid
+        ours = [each for each in found if each[1] == pid]
+        assert Exit.FOUND == code
+        assert [("old transaction", pid, "the report"), ("lock on positions", pid, "the report")] == ours
+
+
+def test_check_names_forgotten_prepared_transactions_and_settings_that_endanger(cli):
+    with postgres(settings={"max_prepared_transactions": "5", "fsync": "off", "max_connections": "45"}) as server:
+        url = server.database("prepared")
+        cli("db", "migrate", "--database", url)
+        script(url, "BEGIN; INSERT INTO positions (reader, slot) VALUES ('x', 0); PREPARE TRANSACTION 'forgotten';")
+        ended = cli("db", "check", "--older-than", "0", "--json", "--database", url)
+        prepared = [each for each in ended.document["gauges"] if each["kind"] == "prepared transaction"]
+        assert ["forgotten"] == [each["application"] for each in prepared]
+        assert "ROLLBACK PREPARED 'forgotten'" in prepared[0]["detail"]
+        assert [("problem", "fsync"), ("note", "max_connections")] == [
+            (each["level"], each["what"].split()[0]) for each in ended.document["findings"]
+        ]
+        script(url, "ROLLBACK PREPARED 'forgotten'")
+
+
+def test_check_names_the_rights_that_a_role_lacks(cli, postgres_url):
+    cli("db", "migrate", "--database", postgres_url)
+    role = f"reader_{Seams().ids.new()[-12:]}"
+    script(
+        postgres_url, f"CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
+    )
+    parts = urlsplit(postgres_url)
+    url = urlunsplit(parts._replace(netloc=f"{role}:x@{parts.netloc.rpartition('@')[2]}"))
+    told = {each["what"] for each in cli("db", "check", "--json", "--database", url).document["findings"]}
+    script(postgres_url, f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert "this role has no INSERT on event_outbox" in told
+    assert "this role has no SELECT on event_outbox" not in told
+    assert "this role has no USAGE on event_outbox_id_seq" in told
+    assert "this role cannot see since when other roles' transactions run" in told
