@@ -91,8 +91,9 @@ class Model:
     def _journal_state(self) -> list[tuple[Any, ...]]:
         return [(self.era, "here", "here")]
 
-    def _poll(self, xip, xmax, slots, _channels, limit, era):
+    def _poll(self, xip, xmax, *rest):
         """The two arms have a limit each, and the second one is in the order of numbers."""
+        slots, _channels, limit, era = rest
         hidden = {int(x) for x in xip}
         rows = [row for row in self._after(xip, xmax, era) if row.slot in slots]
         early = [row for row in rows if row.x in hidden][:limit]
@@ -105,7 +106,8 @@ class Model:
         bounds = (min(positions) - 1, max(positions)) if positions else (None, None)
         return [(_text(self.snapshot()), *bounds)]
 
-    def _page(self, s0, s1, done, hi, slots, _channels, limit, era):
+    def _page(self, s0, s1, *rest):
+        done, hi, slots, _channels, limit, era = rest
         begin, end = Snapshot.parse(s0), Snapshot.parse(s1)
         found = [
             row
