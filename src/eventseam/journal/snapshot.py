@@ -96,12 +96,12 @@ class SnapshotSource:
         return await self._page(cursor, slots, channels, limit)
 
     async def _poll(self, cursor: SnapshotCursor, slots: list[int], channels: list[str], limit: int) -> list[Page]:
-        header, *rows = await self._ask("poll", *_bounds(cursor), slots, channels, limit + 1, cursor.era)
+        found = await self._ask("poll", *_bounds(cursor), slots, channels, limit + 1, cursor.era)
+        header, *rows = sorted(found, key=_position)  # positions begin at 1, the header's is 0
         self.head = header[_HEAD] or 0
         if Snapshot.parse(header[1]).xmax < Snapshot.parse(cursor.s0).xmax:
             raise CursorLost("transaction numbers went backwards: the server was restored, promoted or crashed")
         if len(rows) <= limit:
-            rows.sort(key=_position)
             within = SnapshotCursor(cursor.era, cursor.s0, header[1], 0, rows[-1][0]) if rows else cursor
             return _pages(slots, rows, SnapshotCursor(cursor.era, header[1]), within, is_whole=True)
         end, done, hi = (await self._ask("open_difference", *_bounds(cursor), cursor.era))[0]
