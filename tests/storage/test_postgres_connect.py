@@ -11,7 +11,7 @@ from eventseam import Seams, SettingsError, StorageError, StorageUnavailable
 from eventseam.storage.postgres import PostgresOptions, PostgresStore
 from eventseam.storage.postgres_connect import refused, verify
 from eventseam.storage.postgres_url import address_of
-from tests.storage.suite import WAYS, by_write, in_thread
+from tests.storage.suite import WAYS, by_transaction, by_write, in_thread
 from tests.support.postgres import query
 
 GOOD = (150_004, False, 77, "UTF8", "1", True)
@@ -109,7 +109,8 @@ async def test_sessions_have_our_limits_and_our_names(postgres_url):
         found = await way(store, settings)
         name, idle = found.pop("application_name"), found.pop("idle_in_transaction_session_timeout")
         assert wanted == found
-        assert ("eventseam:handler shop" if way is in_thread else "eventseam:write shop") == name
+        role = {by_write: "write", by_transaction: "tx", in_thread: "handler"}[way]
+        assert f"eventseam:{role} shop" == name
         assert ("5s" if way is by_write else "1min") == idle
     await store.close()
     hasty = PostgresStore(postgres_url, Seams(), PostgresOptions(durability="normal"))

@@ -8,16 +8,17 @@ tried again; only a COMMIT whose reply was lost is OutcomeUnknown.
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from eventseam.errors import EventseamError, OutcomeUnknown, StorageUnavailable
 from eventseam.storage.postgres_binding import AsyncpgSql, Connection, SharedSql
 from eventseam.storage.postgres_blocking import Blocking
-from eventseam.storage.postgres_connect import BEGIN, FAILED, PostgresOptions, Role, begin_of_a_handler, connect
+from eventseam.storage.postgres_connect import BEGIN, FAILED, PostgresOptions, Role, connect
 from eventseam.storage.postgres_errors import ends_connection, is_to_repeat, is_trouble, told
 from eventseam.storage.postgres_notices import Notices
-from eventseam.storage.postgres_pool import Pool, close
+from eventseam.storage.postgres_pool import Pool, Watch, close
 from eventseam.storage.postgres_schema import PATIENCE, bring_up_to_date, run_tables
 from eventseam.storage.postgres_url import address_of
 
@@ -48,14 +49,16 @@ class PostgresStore:
         self._options = options or PostgresOptions()
         self._address = address_of(url)
         self._is_known = False
-        self._pool = Pool(lambda: self._connect("write"), self._options.connections_max)
+        silence = self._options.statement_seconds_max + self._options.answer_seconds_max
+        self._watch = Watch(silence, seams.clock.monotonic)
+        self._pool = Pool(lambda: self._connect("write"), self._options.writes_max)
+        self._handlers = Pool(lambda: self._connect("tx"), self._options.transactions_max)
         self._gate = asyncio.Semaphore(self._options.transactions_max)
         self._asking = asyncio.Lock()
         self._asker: Connection | None = None
         self._generation = 0
         self._blocking = Blocking(self._address, self._options, seams)
         self._notices = Notices(lambda: self._connect("listen"), self._options, seams)
-        self._begin_handler = begin_of_a_handler(self._options)
 
     @property
     def transactions_max(self) -> int:
@@ -121,7 +124,7 @@ class PostgresStore:
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Sql]:
         """See ports.sql.Store. A deadlock is StorageUnavailable: only the caller can repeat its statements."""
-        async with self._gate, self._pool.lend(self._begin_handler) as connection:
+        async with self._gate, self._handlers.lend(BEGIN) as connection:
             try:
                 self._seams.at("begin")
                 yield SharedSql(connection)
@@ -150,7 +153,8 @@ class PostgresStore:
 
     async def close(self) -> None:
         """See ports.sql.Store."""
-        await self._pool.close(self._options.answer_seconds_max)
+        for pool in (self._pool, self._handlers):
+            await pool.close(self._options.answer_seconds_max)
         async with self._asking:
             if self._asker is not None:
                 await close(self._asker)
@@ -190,6 +194,7 @@ class PostgresStore:
     async def _commit(self, connection: Connection, *, may_repeat: bool = True) -> None:
         if not connection.is_open:
             raise StorageUnavailable(f"{self._address.shown}: the connection was lost. Nothing was committed.")
+        connection.since = self._seams.clock.monotonic()
         try:
             status = await connection.raw.execute("COMMIT")
         except Exception as error:
@@ -199,12 +204,16 @@ class PostgresStore:
             await self._undo(connection, error, may_repeat=may_repeat)
         except BaseException as error:  # noqa: BLE001 - raised again there
             await self._undo(connection, error)
+        finally:
+            connection.since = math.inf
         if status == "ROLLBACK":
             raise EventseamError(FAILED)
 
     async def _connect(self, role: Role) -> Connection:
-        connection = await connect(self._address, self._options, role, known=self._is_known)
+        clock = self._seams.clock
+        connection = await connect(self._address, self._options, role, clock.monotonic, known=self._is_known)
         self._is_known = True
+        self._watch.watch(connection)
         return connection
 
     def _trouble(self, error: BaseException) -> StorageUnavailable:

@@ -6,6 +6,7 @@ Statements are prepared once per connection. Refuses a statement that would end 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections import OrderedDict
 from functools import cache, lru_cache
@@ -144,12 +145,14 @@ class Prepared:
 class Connection:
     """A connection of asyncpg and the statements prepared on it. One task at a time."""
 
-    __slots__ = ("_kept", "place", "raw")
+    __slots__ = ("_kept", "monotonic", "place", "raw", "since")
 
-    def __init__(self, raw: asyncpg.Connection[Any], place: str) -> None:
-        """Use `raw`; `place` names the database in errors."""
+    def __init__(self, raw: asyncpg.Connection[Any], place: str, monotonic: Callable[[], float]) -> None:
+        """Use `raw`; `place` names the database in errors. `since` is when its statement was sent, for a watch."""
         self.raw = raw
         self.place = place
+        self.monotonic = monotonic
+        self.since = math.inf
         self._kept: OrderedDict[str, Prepared] = OrderedDict()
 
     @property
@@ -182,6 +185,7 @@ class Connection:
 
     async def command(self, text: str, timeout_seconds: float | None = None) -> str:
         """Run a statement, or several, without parameters; the last command tag. Raises StorageUnavailable."""
+        self.since = self.monotonic()
         try:
             return await self.raw.execute(text, timeout=timeout_seconds)
         except Exception as error:
@@ -189,6 +193,8 @@ class Connection:
             if cause is error and not is_trouble(error):
                 raise
             raise cause if cause is not error else StorageUnavailable(told(self.place, error)) from error
+        finally:
+            self.since = math.inf
 
     def explained(self, error: BaseException) -> BaseException:
         """StorageUnavailable if the connection is lost, after which it is closed; else the error itself."""
@@ -230,14 +236,18 @@ class AsyncpgSql:
         if not args:
             return
         check_recorded(statement)
+        self._connection.since = self._connection.monotonic()
         try:
             await self._many(await self._prepared(statement), args)
         except Exception as error:
             if (cause := self._connection.explained(error)) is error:
                 raise
             raise cause from error
+        finally:
+            self._connection.since = math.inf
 
     async def _run(self, statement: str, args: tuple[object, ...]) -> tuple[Prepared, list[Any]]:
+        self._connection.since = self._connection.monotonic()
         try:
             prepared = await self._prepared(statement)
             return prepared, await prepared.run(*(fit(prepared.fits, args) if prepared.fits else args))
@@ -245,6 +255,8 @@ class AsyncpgSql:
             if (cause := self._connection.explained(error)) is error:
                 raise
             raise cause from error
+        finally:
+            self._connection.since = math.inf
 
     async def _many(self, prepared: Prepared, args: Sequence[Sequence[object]]) -> None:
         if prepared.by_columns:

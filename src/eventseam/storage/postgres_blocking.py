@@ -9,10 +9,10 @@ import psycopg
 
 from eventseam.errors import EventseamError, OutcomeUnknown, StorageUnavailable
 from eventseam.storage.postgres_connect import (
+    BEGIN,
     FAILED,
     WHO_IS_THERE,
     WHOSE_JOURNAL,
-    begin_of_a_handler,
     keepalive,
     refused,
     session,
@@ -50,7 +50,6 @@ class Blocking:
         self._helpers = Threads("eventseam-tx-help", 4)
         self._idle: list[PsycopgSql] = []
         self._is_known = False
-        self._begin = begin_of_a_handler(options).encode()
 
     async def run(self, body: Callable[[Sql], T]) -> T:
         """Run `body` in a thread, in a transaction. Cancelled, take its connection away. See ports.sql.Store."""
@@ -83,7 +82,7 @@ class Blocking:
 
     def _lend(self, lent: LentSql, body: Callable[[Sql], T]) -> T:
         try:
-            lent.begin(self._begin, self._open)
+            lent.begin(BEGIN.encode(), self._open)
             self._seams.at("begin")
             result = body(lent)
             self._seams.at("pre-commit")

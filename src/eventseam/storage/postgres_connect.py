@@ -17,7 +17,7 @@ from eventseam.storage.postgres_binding import Connection
 from eventseam.storage.postgres_errors import is_refusal, is_trouble, told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from eventseam.storage.postgres_url import Address
 
@@ -37,7 +37,7 @@ SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), pg_backe
 """
 WHOSE_JOURNAL: Final = "SELECT cluster FROM eventseam_journal"
 
-Role = Literal["write", "poll", "listen", "handler"]
+Role = Literal["write", "poll", "listen", "tx", "handler"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +57,19 @@ class PostgresOptions:
     handler_idle_seconds_max: float = 60.0
     answer_seconds_max: float = 10.0
     transactions_max: int = 16
-    connections_max: int = 24
+    writes_max: int = 8
     announce_every_seconds: float = 0.005
     checks_cluster: bool = True
 
 
-def begin_of_a_handler(options: PostgresOptions) -> str:
-    """A handler may stand still longer than we do."""
-    idle = round(options.handler_idle_seconds_max * 1_000)
-    return f"{BEGIN}; SET LOCAL idle_in_transaction_session_timeout = {idle}"
-
-
 def session(address: Address, options: PostgresOptions, role: Role) -> dict[str, str]:
     """The settings of a session; in milliseconds where PostgreSQL has them so."""
+    idle = options.handler_idle_seconds_max if role in ("handler", "tx") else options.idle_seconds_max
     settings = {
         "application_name": f"eventseam:{role} {address.application}".strip()[:63],
         "statement_timeout": _milliseconds(options.statement_seconds_max),
         "lock_timeout": _milliseconds(options.lock_seconds_max),
-        "idle_in_transaction_session_timeout": _milliseconds(options.idle_seconds_max),
+        "idle_in_transaction_session_timeout": _milliseconds(idle),
         "synchronous_commit": "on" if options.durability == "full" else "off",
         "default_transaction_isolation": "read committed",
         "client_connection_check_interval": _milliseconds(_GONE_CHECK_SECONDS),  # a client that is gone locks no rows
@@ -104,7 +99,9 @@ def keepalive(options: PostgresOptions) -> dict[str, str]:
     }
 
 
-async def connect(address: Address, options: PostgresOptions, role: Role, *, known: bool) -> Connection:
+async def connect(
+    address: Address, options: PostgresOptions, role: Role, monotonic: Callable[[], float], *, known: bool
+) -> Connection:
     """A connection that may be used. Raises SettingsError, StorageError or StorageUnavailable.
 
     Once a database is `known`, a refused password or a missing database is trouble that ends by itself.
@@ -113,13 +110,12 @@ async def connect(address: Address, options: PostgresOptions, role: Role, *, kno
         raw: asyncpg.Connection[Any] = await asyncpg.connect(
             address.asyncpg_dsn,
             timeout=options.connect_seconds_max,
-            command_timeout=options.statement_seconds_max + options.answer_seconds_max,
             max_cached_statement_lifetime=0,
             server_settings=session(address, options, role),
         )
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise refused(address, error, known=known) from error
-    connection = Connection(raw, address.shown)
+    connection = Connection(raw, address.shown, monotonic)
     try:
         _keep_alive(raw, options)
         await _check(connection, options)
@@ -130,12 +126,12 @@ async def connect(address: Address, options: PostgresOptions, role: Role, *, kno
 
 
 async def _check(connection: Connection, options: PostgresOptions) -> None:
-    raw = connection.raw
+    raw, seconds = connection.raw, options.answer_seconds_max
     try:
-        who = await raw.fetchrow(WHO_IS_THERE, timeout=options.answer_seconds_max)
+        who = await raw.fetchrow(WHO_IS_THERE, timeout=seconds)
         assert who is not None
         if verify(connection.place, who, raw.get_server_pid()) and options.checks_cluster:
-            verify_journal(connection.place, who[4], await raw.fetchval(WHOSE_JOURNAL))
+            verify_journal(connection.place, who[4], await raw.fetchval(WHOSE_JOURNAL, timeout=seconds))
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         cause = connection.explained(error)
         if cause is error and is_trouble(error):

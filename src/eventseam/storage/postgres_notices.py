@@ -65,7 +65,8 @@ class Notices:
 
         try:
             raw.add_termination_listener(lambda _: self._pending.set())  # to notice it at once
-            await raw.add_listener(CHANNEL, heard)
+            async with asyncio.timeout(self._options.answer_seconds_max):
+                await raw.add_listener(CHANNEL, heard)
             wake()  # what was announced while nobody listened
             while True:
                 await self._send(raw)
