@@ -146,6 +146,9 @@ class Ownership:
             )
         except (StorageUnavailable, OutcomeUnknown):
             shift.end()
+            return
+        if not shift.has_left():  # a look that had begun before brought more: it runs where the slot goes
+            shift.end()
         else:
             shift.drop_leaving()
             self._tell("owned", self._me, shift.slots)
@@ -205,8 +208,8 @@ def _slots(rows: Iterable[Row], reader: str) -> dict[int, Slot]:
 
 def _is_gone(owner: str) -> bool:
     """Whether an owner is a process of this machine that has ended."""
-    host, pid, _ = owner.rsplit(":", 2)
-    return host == socket.gethostname() and not _is_alive(int(pid))
+    host, pid = (*owner.rsplit(":", 2), "")[:2]
+    return host == socket.gethostname() and pid.isdecimal() and not _is_alive(int(pid))
 
 
 def _is_alive(pid: int) -> bool:
