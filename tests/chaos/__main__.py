@@ -2,6 +2,9 @@
 
 A demo that ends before all kills are spent is judged, and a new one is begun for the rest. The seed is printed: with
 the same one the delays are the same, though the machine decides what they hit. Exit code 0 if every demo ended right.
+
+With `--database postgresql:embedded --processes`: six processes on PostgreSQL, which are killed and stopped, whose
+server crashes, whose connections are cut and whose disk is full, `--each` times each.
 """
 
 from __future__ import annotations
@@ -83,21 +86,41 @@ def print_report(report: dict) -> None:
     orders, events, outage = report["orders"], report["events"], report["outage"]
     print("  " + ", ".join(f"{name} {orders[name]}" for name in TOTALS), flush=True)
     print("  " + ", ".join(f"{name} {events[name]}" for name in AUDIT) + f", revenue {report['read_model']['revenue']}")
-    print(f"  published {events['published']}, duplicates absorbed {events['duplicates_absorbed']}, "
-          f"accepted during the outage {outage['accepted_during']}")  # fmt: skip
+    told = f"published {events['published']}, retries {events['retries']}"
+    told += f", duplicates absorbed {events['duplicates_absorbed']}"
+    print(f"  {told}, accepted during the outage {outage['accepted_during']}")
     wrong = [check for check, holds in report["checks"].items() if not holds]
     print("  all checks hold" if not wrong else f"  NOT TRUE: {'; '.join(wrong)}", flush=True)
 
 
+def on_postgres(args: argparse.Namespace) -> int:
+    """All faults against the six processes."""
+    from tests.chaos.six import Plan, chaos  # needs the drivers
+
+    where = ["--data", str(args.data.absolute())] if args.data else ["--orders", str(args.orders)]
+    words = (*where, "--only", "events", "--rate", str(args.rate), "--outage", str(args.outage))
+    return chaos(Plan(args.each, words, args.seed, print_report))
+
+
 def main() -> int:
     """Spend all kills; 0 if every demo ended right."""
-    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="make chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, help="real orders (default: generated)")
     parser.add_argument("--orders", type=int, default=4049, help="how many to generate")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--outage", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    parser.add_argument("--database", choices=("postgresql:embedded",), help="default: a SQLite file")
+    parser.add_argument("--processes", action="store_true", help="with PostgreSQL: six processes, six databases")
+    parser.add_argument("--each", type=int, default=20, help="with PostgreSQL: how often each kind of fault happens")
+    parser.add_argument("--rate", type=int, default=60, help="with PostgreSQL: orders a second")
     args = parser.parse_args()
+    if bool(args.database) != args.processes:
+        parser.error("--database postgresql:embedded and --processes go together")
+    if args.processes:
+        return on_postgres(args)
     chance = random.Random(args.seed)
     delays = [chance.uniform(*DELAY_SECONDS) for _ in range(args.kills)]
     print(f"{args.kills} kills, seed {args.seed}", flush=True)

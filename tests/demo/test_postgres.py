@@ -84,6 +84,7 @@ def test_a_server_of_our_own_needs_nothing_and_leaves_nothing(tmp_path, postgres
     assert [] == list(tmp_path.iterdir())
 
 
+@pytest.mark.timeout(150)
 def test_six_processes_with_six_databases_have_the_same_totals_and_go_on_after_a_kill(tmp_path, postgres_url, spread):
     words = [*SMALL, "--only", "events", "--database", postgres_url, "--processes"]
     with subprocess.Popen([*DEMO, *map(str, words)], cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
@@ -108,6 +109,7 @@ def test_six_processes_with_six_databases_have_the_same_totals_and_go_on_after_a
         assert audit(looks, charged).lost >= 2
 
 
+@pytest.mark.timeout(90)
 def test_ctrl_c_ends_all_six_and_hides_the_password(tmp_path, postgres_url, spread):
     words = [*DEMO, "--orders", "4000", "--only", "events", "--database", postgres_url, "--processes"]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -38,6 +38,8 @@ COMMAND = Command(
         "eventseam demo",
         "eventseam demo --outage 30 --report report.json",
         "eventseam demo --only events --database sqlite:///demo.db",
+        "eventseam demo --database postgresql:embedded",
+        "eventseam demo --only events --database postgresql://shop@localhost/shop --processes",
     ),
     arguments=_arguments,
     run=_run,

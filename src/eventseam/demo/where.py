@@ -41,4 +41,4 @@ class Where:
 
 def outside_of(database: Path) -> Path:
     """Where the outside of a shop in a file is: in a file beside its database."""
-    return database.with_name(database.name + "-outside")
+    return database.parent / f"{database.name}-outside"
