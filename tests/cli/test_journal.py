@@ -149,3 +149,27 @@ def test_republish_takes_one_key_type_and_channel(cli, place):
 def test_republish_refuses_windows_that_inboxes_do_not_cover(cli, tmp_path, words, told):
     ended = cli("republish", *words, "--database", f"sqlite:///{tmp_path}/none")
     assert (Exit.USAGE, True) == (ended.code, told in ended.err)
+
+
+def test_a_journal_of_another_cluster_is_refused_until_it_is_rebased(cli, postgres_url):
+    asyncio.run(fill(postgres_url))
+    file.query(postgres_url, "UPDATE eventseam_journal SET cluster = '42'")
+    refused = cli("lag", "--database", postgres_url)
+    assert (Exit.STORAGE, True) == (refused.code, "run: eventseam journal rebase" in refused.err)
+    found = cli("db", "check", "--json", "--database", postgres_url).document["findings"]
+    assert ["the journal was written in the cluster 42"] == [each["what"].split(",")[0] for each in found]
+    asked = cli("journal", "rebase", "--json", "--database", postgres_url)
+    assert (Exit.FOUND, True) == (asked.code, asked.document["needed"])
+    done = cli("journal", "rebase", "--yes", "--json", "--database", postgres_url)
+    assert (Exit.OK, 2, ["ears", "slow"]) == (done.code, done.document["era"], done.document["readers"])
+    assert "nothing to do" in cli("journal", "rebase", "--yes", "--database", postgres_url).out
+    asyncio.run(fill(postgres_url))
+    asyncio.run(serve(postgres_url, only=("ears", "slow")))
+    assert [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2] == sorted(file.heard(postgres_url))
+
+
+def test_a_file_needs_no_rebase(cli, tmp_path):
+    asyncio.run(fill(tmp_path / "db"))
+    assert {"rebased": False, "needed": False} == (
+        cli("journal", "rebase", "--yes", "--json", "--database", f"sqlite:///{tmp_path / 'db'}").document
+    )

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from eventseam import App, Retry, Service, Settings, SettingsError, StorageError, WiringError
-from eventseam.app.retention import ROWS, sweep_once
+from eventseam.app import retention
+from eventseam.app.retention import sweep_once
 from eventseam.app.stores import open_store
 from eventseam.clock import Seams
 from eventseam.journal.append import timestamp
@@ -127,17 +128,18 @@ async def test_a_reader_that_is_gone_can_be_forgotten_and_one_that_runs_cannot(p
             await on_store(place, lambda sql: forget_reader(sql, "slow", now))
 
 
-async def test_a_sweep_keeps_the_windows_and_goes_on_until_nothing_is_left(place):
+async def test_a_sweep_keeps_the_windows_and_goes_on_until_nothing_is_left(place, monkeypatch):
+    monkeypatch.setattr(retention, "ROWS", {"sqlite": 100, "postgresql": 100})
     service, clock = ears(), MovedClock()
     in_batches(service, lambda message: None)
     app = make_app(place, service, clock=clock)
     async with app.running():
         for _ in range(3):
-            await app.publish(service, *[Said(f"k{n}") for n in range(ROWS)])
+            await app.publish(service, *[Said(f"k{n}") for n in range(100)])
         await app.wait_idle()
         clock.jump(2 * 86_400)
         await sweep_once(app._room.store, app.settings, clock)
-        assert (3 * ROWS, 0) == (journal(place), file.query(place, "SELECT count(*) FROM processed_events")[0][0])
+        assert (300, 0) == (journal(place), file.query(place, "SELECT count(*) FROM processed_events")[0][0])
         clock.jump(7 * 86_400)
         await sweep_once(app._room.store, app.settings, clock)
         assert 0 == journal(place)

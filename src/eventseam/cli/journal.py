@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from eventseam.app.retention import ROWS
 from eventseam.cli.exits import Exit, NothingMatched, UsageError
 from eventseam.cli.parsing import Command, add_database, hours, target
 from eventseam.cli.render import Screen, Table, count_of
@@ -18,6 +19,7 @@ from eventseam.cli.store import database_of, read, use, write
 from eventseam.cli.target import load_app
 from eventseam.clock import SystemClock
 from eventseam.journal.append import timestamp
+from eventseam.journal.rebase import Rebased, rebase
 from eventseam.journal.retention import (
     Dropped,
     Gap,
@@ -37,8 +39,7 @@ if TYPE_CHECKING:
 
     from eventseam.ports.sql import Sql, Store
 
-ROWS: Final = 1_000
-_TELL_EVERY: Final = 100
+_TELL_EVERY: Final = 20
 _NOTHING: Final = "0001-01-01T00:00:00.000Z"
 
 
@@ -104,18 +105,18 @@ def _before(kept_hours: float | None) -> str:
 
 
 async def _all(store: Store, windows: Windows, *, is_forced: bool) -> Dropped:
-    """Drop a thousand rows at a time until there are no more."""
+    """Drop some thousand rows at a time until there are no more."""
 
     async def page(sql: Sql) -> Dropped:
         await sql.rows("lock_retention")
-        dropped = await trim(sql, windows, ROWS)
-        return Dropped(await force(sql, windows.journal_before, ROWS), dropped.inbox) if is_forced else dropped
+        dropped = await trim(sql, windows, rows_max)
+        return Dropped(await force(sql, windows.journal_before, rows_max), dropped.inbox) if is_forced else dropped
 
-    journal = inbox = pages = 0
+    rows_max, journal, inbox, pages = ROWS[store.dialect], 0, 0, 0
     while True:
         dropped = await store.write(page)
         journal, inbox, pages = journal + dropped.journal, inbox + dropped.inbox, pages + 1
-        if max(dropped) < ROWS:
+        if max(dropped) < rows_max:
             return Dropped(journal, inbox)
         if pages % _TELL_EVERY == 0:
             print(f"dropped {journal:,} of the journal, {inbox:,} of the inbox …", file=sys.stderr, flush=True)
@@ -196,6 +197,46 @@ def _forget(args: argparse.Namespace, screen: Screen) -> int:
     return Exit.OK
 
 
+# --- rebase -------------------------------------------------------------------------------------------------------
+
+
+def _rebase_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do it: every app of this journal is stopped")
+    add_database(parser)
+
+
+def _rebase(args: argparse.Namespace, screen: Screen) -> int:
+    """Begin a new era, if the journal comes from another cluster. Exit 1 without `--yes`."""
+    url = database_of(args)
+
+    async def work(store: Store) -> Rebased | tuple[str, str] | None:
+        if store.dialect == "sqlite":
+            return None
+        _, journal, connected = (await store.ask("journal_state"))[0]
+        if journal == connected:
+            return None
+        return await store.write(rebase) if args.yes else (journal, connected)
+
+    done = use(url, work, any_cluster=True)
+    if done is None:
+        screen.show({"rebased": False, "needed": False}, "This journal belongs to its database: nothing to do.")
+        return Exit.OK
+    if not isinstance(done, Rebased):
+        told = f"The journal was written in the cluster {done[0]}, and this is {done[1]}. Stop every app and add --yes."
+        screen.show({"rebased": False, "needed": True, "cluster": done[1], "cluster_before": done[0]}, told)
+        return Exit.FOUND
+    document = {"rebased": True, "needed": False, **msgspec.structs.asdict(done)}
+    readers = ", ".join(done.readers) or "none"
+    screen.show(document, f"Era {done.era} has begun. Readers that first finish the one before: {readers}.", _AFTER)
+    return Exit.OK
+
+
+_AFTER: Final = (
+    "What was published after the backup was made is not in this journal. Brokers, other databases and whoever was\n"
+    "told may have it: compare, and republish or repair. Start the apps again."
+)
+
+
 _CHANGES = (Exit.OK, Exit.FOUND, Exit.USAGE, Exit.WIRING, Exit.STORAGE)
 
 COMMANDS = (
@@ -238,6 +279,19 @@ COMMANDS = (
         examples=("eventseam journal forget-reader statistics --yes",),
         arguments=_forget_arguments,
         run=_forget,
+        exits=_CHANGES,
+    ),
+    Command(
+        name="journal rebase",
+        summary="let a journal go on that was restored or moved to another PostgreSQL cluster",
+        details=(
+            "After pg_dump and restore, or a move to another cluster, transaction numbers begin anew and say nothing\n"
+            "of the rows that are there: apps refuse to start. Stop all of them, then run this: each reader finishes\n"
+            "what was restored by the old numbers and goes on with the new ones. It loses and repeats nothing."
+        ),
+        examples=("eventseam journal rebase --database postgresql://shop@db/shop", "eventseam journal rebase --yes"),
+        arguments=_rebase_arguments,
+        run=_rebase,
         exits=_CHANGES,
     ),
 )

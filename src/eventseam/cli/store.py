@@ -53,14 +53,14 @@ def write(url: str, operation: Operation[T]) -> T:
     return use(url, lambda store: store.write(operation))
 
 
-def use(url: str, body: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+def use(url: str, body: Callable[[Store], Coroutine[Any, Any, T]], *, any_cluster: bool = False) -> T:
     """Run `body` with the store of a database that has this version's schema, and close it."""
 
     async def checked(store: Store) -> T:
         _check_version(await store.read(applied), store.dialect)
         return await body(store)
 
-    return use_as_it_is(url, checked)
+    return use_as_it_is(url, checked, any_cluster=any_cluster)
 
 
 def use_as_it_is(

@@ -4,11 +4,13 @@ SELECT pg_advisory_xact_lock(7310584901632427110);
 -- may_trim: take that lock, unless another process drops rows now
 SELECT pg_try_advisory_xact_lock(7310584901632427110);
 
--- trim_journal: of the $2 oldest rows drop those older than $1 that every reader has finished
+-- trim_journal: of the $2 oldest rows drop those older than $1 that every reader has finished. What began before every
+-- reader's snapshot did is finished by all of them; only the rest has to be compared.
 DELETE FROM event_outbox WHERE position IN (
-  SELECT o.position FROM (SELECT * FROM event_outbox ORDER BY position LIMIT $2) o
+  SELECT o.position FROM (SELECT position, created_at, era, x, slot FROM event_outbox ORDER BY position LIMIT $2) o
   WHERE o.created_at < $1::text::timestamptz
-    AND NOT EXISTS (SELECT FROM positions p WHERE p.slot = o.slot AND NOT eventseam_has_finished(p, o.era, o.x, o.position)));
+    AND ((o.era, o.x) < (SELECT era, pg_snapshot_xmin(s0) FROM positions ORDER BY era, pg_snapshot_xmin(s0) LIMIT 1)
+      OR NOT EXISTS (SELECT FROM positions p WHERE p.slot = o.slot AND NOT eventseam_has_finished(p, o.era, o.x, o.position))));
 
 -- trim_inbox: drop up to $2 inbox rows that are older than $1
 DELETE FROM processed_events WHERE ctid = ANY (ARRAY (
