@@ -261,3 +261,21 @@ async def test_a_relay_that_stops_goes_on_where_it_was(postgres_url):
         await _run(postgres_url, INSERT.format(4, 4))
         await until(lambda: len(sink.batches) > 1)
     assert [["1", "2", "3"], ["4"]] == sink.batches
+
+
+async def test_a_bus_that_refuses_everything_makes_no_dead_letters(databases):
+    a, b, bus = databases
+    one = app_on(a, bus)
+    async with one.running(only=["mouth"]), app_on(b, bus).running(only=["ears"]):
+        await _run(
+            bus,
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'not you'; END $$",
+            "CREATE TRIGGER no BEFORE INSERT ON event_outbox EXECUTE FUNCTION no()",
+        )
+        await one.publish(one.services[0], *[Said("k", n) for n in range(5)])
+        await asyncio.sleep(0.3)
+        assert [(0,)] == query(a, "SELECT count(*) FROM unsettled")
+        await _run(bus, "DROP TRIGGER no ON event_outbox")
+        await until(lambda: query(a, "SELECT count(*) FROM got")[0][0] >= 5)
+    assert list(range(5)) == [row[0] for row in query(a, "SELECT n FROM got ORDER BY at")]

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from eventseam.errors import StorageError, StorageUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eventseam.ports.sql import Sql, Store
     from eventseam.ports.transport import Received
+
+_OF_A_MESSAGE = ("22", "23")
+"""SQLSTATE classes that speak of values: data exceptions, violated constraints. All others are the bus's affair."""
 
 
 class PostgresSink:
@@ -32,7 +37,15 @@ class PostgresSink:
             await sql.rows("be_durable")
             await sql.many("append_whole", rows)
 
-        await self._bus.write(append)
+        try:
+            await self._bus.write(append)
+        except Exception as error:
+            state = getattr(error, "sqlstate", None)
+            if isinstance(error, StorageError) or state is None or state[:2] in _OF_A_MESSAGE:
+                raise
+            raise StorageUnavailable(
+                f"the bus refuses every message: {error}. Check its tables and our rights"
+            ) from error
         self._bus.announce()
 
 
