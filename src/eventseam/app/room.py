@@ -139,7 +139,7 @@ class EngineRoom:
 async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExitStack) -> EngineRoom:
     """Open what `services` of `app` need; `stack` closes it. Raises SettingsError, StorageError or WiringError."""
     check_inbox(app.settings, services)
-    store = open_store(app.settings, app.seams)
+    store = open_store(app.settings, app.seams, _tx_seconds(services))
     stack.push_async_callback(store.close)
     await store.migrate([tables for service in services if (tables := service.tables_on(store.dialect))])
     bus = bus_of(app)
@@ -191,6 +191,12 @@ async def _orphans(room: EngineRoom) -> list[Orphaned]:
         if row.service in room.handlers and row.handler not in room.handlers[row.service]:
             counts[row.service, row.handler] = counts.get((row.service, row.handler), 0) + row.count
     return [Orphaned(service, handler, count) for (service, handler), count in counts.items()]
+
+
+def _tx_seconds(services: Iterable[Service[Any]]) -> float:
+    """How long the slowest handler may keep its transaction."""
+    declared = (each for service in services for each in service.declarations if each.mode == "tx")
+    return max((each.options.timeout_seconds for each in declared), default=0.0)
 
 
 async def _left(readers: list[str], sql: Sql) -> tuple[list[str], bool]:

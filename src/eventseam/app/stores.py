@@ -18,15 +18,22 @@ _PATH = re.compile(r"[\w./ -]+")
 """What is a file's name and cannot hold a password: no scheme, no `user:password@`."""
 
 
-def open_store(settings: Settings, seams: Seams) -> Store:
-    """The store that the settings name; its file is opened with the first operation. Raises SettingsError."""
+_IDLE_SECONDS_MAX = 5.0
+_LATE_SECONDS = 1.0
+
+
+def open_store(settings: Settings, seams: Seams, tx_seconds: float = 0.0) -> Store:
+    """The store that the settings name; its file is opened with the first operation. Raises SettingsError.
+
+    `tx_seconds` is how long a handler may keep its transaction.
+    """
     url = settings.database_url
     if url.startswith("sqlite:"):
         from eventseam.storage.sqlite import SqliteOptions, SqliteStore, path_of
 
         return SqliteStore(path_of(url), seams, SqliteOptions(durability=settings.durability))
     if url.startswith(("postgresql:", "postgres:")):
-        return _postgres(url, settings, seams)
+        return _postgres(url, settings, seams, tx_seconds)
     if _PATH.fullmatch(url):
         raise SettingsError(f"'{url}' is a path, not the URL of a database. Write sqlite:///{url}")
     scheme = redact(url).partition(":")[0] or "?"
@@ -50,11 +57,17 @@ def open_bus(settings: Settings, seams: Seams) -> Store | None:
     return None if url.startswith("journal:") else _postgres(url, settings, seams)
 
 
-def _postgres(url: str, settings: Settings, seams: Seams) -> Store:
+def _postgres(url: str, settings: Settings, seams: Seams, tx_seconds: float = 0.0) -> Store:
+    """A process that stands still must not hold locks for longer than it owns something, or its handlers may run."""
     try:
         from eventseam.storage.postgres import PostgresOptions, PostgresStore
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"PostgreSQL needs the package {error.name!r}. Install it with: pip install 'eventseam[postgresql]'"
         ) from error
-    return PostgresStore(url, seams, PostgresOptions(durability=settings.durability))
+    options = PostgresOptions(
+        durability=settings.durability,
+        idle_seconds_max=min(_IDLE_SECONDS_MAX, max(_LATE_SECONDS, settings.lease_seconds / 2)),
+        handler_idle_seconds_max=max(_IDLE_SECONDS_MAX, tx_seconds) + _LATE_SECONDS,
+    )
+    return PostgresStore(url, seams, options)

@@ -99,9 +99,17 @@ class Committer:
         """Write positions that moved without an apply (past messages that nobody here handles)."""
         behind = {(shift, number): slot for number, slot in shift.slots.items() if slot.saved != slot.window.done}
         async with held(behind.values()):
-            moved: Positions = {place: [] for place, slot in behind.items() if slot.saved != slot.window.done}
+            moved: Positions = {
+                (shift, number): []
+                for (_, number), slot in behind.items()
+                if slot.saved != slot.window.done and shift.slots.get(number) is slot  # it may be given back by now
+            }
             if moved and shift.on and shift.memory is not None:
-                cursors = [(number, slot.rev, slot.window.done) for (_, number), slot in behind.items()]
+                cursors = [
+                    (number, slot.rev, slot.window.done)
+                    for (_, number), slot in behind.items()
+                    if number in shift.slots
+                ]
                 await shift.memory.save(cursors)
                 for number, _, cursor in cursors:
                     shift.slots[number].saved = cursor

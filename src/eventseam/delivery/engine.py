@@ -194,11 +194,11 @@ class Engine:
         return {number: window.scanned for number, window in windows.items() if len(window) < most}
 
     def _take_in(self, shift: Shift, at: Mapping[int, Cursor], pages: Iterable[Page]) -> bool:
-        """Admit what was read; whether there may be more at once. A slot that has changed hands meanwhile is left."""
+        """Admit what was read; whether there may be more at once. A slot that changes hands meanwhile is left."""
         is_more = False
         for page in pages:
             slot = shift.slots.get(page.slot)
-            if slot is None or slot.window.scanned != at[page.slot]:
+            if slot is None or page.slot in shift.leaving or slot.window.scanned != at[page.slot]:
                 continue
             window = slot.window
             window.read(page)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
+from eventseam.delivery.committer import held
 from eventseam.delivery.shift import Shift, Slot
 from eventseam.delivery.window import Window
 from eventseam.errors import OutcomeUnknown, StorageError, StorageUnavailable
@@ -140,18 +141,18 @@ class Ownership:
             await clock.sleep(_LEFT_EVERY_SECONDS)
         if not shift.on:
             return
-        try:
-            await self._around.store.write(
-                lambda sql: sql.changed("give_back", self._reader, self._me, sorted(shift.leaving))
-            )
-        except (StorageUnavailable, OutcomeUnknown):
-            shift.end()
-            return
-        if not shift.has_left():  # a look that had begun before brought more: it runs where the slot goes
-            shift.end()
-        else:
+        numbers = sorted(shift.leaving)
+        async with held(shift.slots[number] for number in numbers):  # else a position that is being saved is fenced
+            try:
+                await self._around.store.write(lambda sql: sql.changed("give_back", self._reader, self._me, numbers))
+            except (StorageUnavailable, OutcomeUnknown):
+                shift.end()
+                return
+            if not shift.has_left():  # a look that had begun before brought more: it runs where the slot goes
+                shift.end()
+                return
             shift.drop_leaving()
-            self._tell("owned", self._me, shift.slots)
+        self._tell("owned", self._me, shift.slots)
 
     async def _recall(self, turn: Turn) -> None:
         """Load the cursors of slots that became ours from where they are kept, if that is not our own database."""
@@ -166,6 +167,8 @@ class Ownership:
         """Renew what we have and claim what is free, up to our share. What an old shift of ours had is claimed anew."""
         now = self._around.seams.clock.now().timestamp()
         ours = (self._reader, self._me, self._lease, now)
+        if is_new:  # else what an old shift had beyond our share would be renewed for ever, and read by nobody
+            await sql.changed("release_position", self._reader, self._me)
         await sql.changed("join", *ours)
         await sql.changed("renew", *ours)
         held = [(row[0], row[1]) for row in await sql.rows("held", self._reader)]
@@ -174,11 +177,10 @@ class Ownership:
         for owner in gone:
             await sql.changed("leave", self._reader, owner)
         share = -(-len(held) // max(1, len(members) - len(set(gone).intersection(members))))
-        mine = frozenset(slot for slot, owner in held if owner == self._me and not is_new)
-        free = [*gone, self._me] if is_new else gone
+        mine = frozenset(slot for slot, owner in held if owner == self._me)
         claimed: dict[int, Slot] = {}
         if len(mine) < share:
-            claimed = _slots(await sql.rows("claim", *ours, share - len(mine), free), self._reader)
+            claimed = _slots(await sql.rows("claim", *ours, share - len(mine), gone), self._reader)
         parked = await sql.rows("parked_lanes", self._service, sorted(claimed)) if claimed else ()
         other = next((owner for _, owner in held if owner and owner != self._me), "")
         return Turn(mine, claimed, [(row[0], row[1], row[2]) for row in parked], len(mine) - share, other)

@@ -43,9 +43,10 @@ WHERE p.reader = $1 AND p.slot = mine.slot AND $4::float8 IS NOT NULL;
 -- held: who has each slot of a reader
 SELECT slot, owner FROM positions WHERE reader = $1 ORDER BY slot;
 
--- claim: become the owner of up to $5 slots that nobody holds, or that owners hold who are gone (an array)
+-- claim: become the owner of up to $5 slots that nobody holds, or that owners hold who are gone (an array).
+-- Never of one that we have: its lease may be over, but what runs there would pass the fence beside a new beginning.
 WITH free AS MATERIALIZED (
-  SELECT slot FROM positions WHERE reader = $1 AND (owner IS NULL OR lease_until < clock_timestamp() OR owner = ANY ($6::text[]))
+  SELECT slot FROM positions WHERE reader = $1 AND (owner IS NULL OR (lease_until < clock_timestamp() AND owner <> $2) OR owner = ANY ($6::text[]))
   ORDER BY slot LIMIT $5 FOR UPDATE SKIP LOCKED)
 UPDATE positions p SET owner = $2, lease_until = clock_timestamp() + $3::float8 * interval '1 second', rev = p.rev + 1 FROM free
 WHERE p.reader = $1 AND p.slot = free.slot AND $4::float8 IS NOT NULL

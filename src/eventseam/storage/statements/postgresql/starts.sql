@@ -1,10 +1,12 @@
--- start_at_beginning: the rows of a reader's slots (an array) that are not there, at the beginning of the journal
-INSERT INTO positions (reader, slot) SELECT $1, unnest($2::smallint[]) ON CONFLICT DO NOTHING;
+-- start_at_beginning: the rows of a reader's slots (an array) that are not there, at the beginning of the journal.
+-- Those that are there are left out first: ON CONFLICT would wait for whoever moves them.
+INSERT INTO positions (reader, slot) SELECT $1, slot FROM unnest($2::smallint[]) AS each (slot)
+WHERE NOT EXISTS (SELECT FROM positions p WHERE p.reader = $1 AND p.slot = each.slot) ON CONFLICT DO NOTHING;
 
 -- start_now: the same behind everything that can be seen now
 INSERT INTO positions (reader, slot, era, s0)
 SELECT $1, slot, (SELECT era FROM eventseam_journal), pg_current_snapshot() FROM unnest($2::smallint[]) AS each (slot)
-ON CONFLICT DO NOTHING;
+WHERE NOT EXISTS (SELECT FROM positions p WHERE p.reader = $1 AND p.slot = each.slot) ON CONFLICT DO NOTHING;
 
 -- start_from: the same before the first row of time $3 or later; behind everything if there is none
 WITH first AS (
@@ -16,4 +18,4 @@ SELECT $1, slot, coalesce(s.era, s.now), CASE WHEN s.done IS NULL THEN s.seen EL
   CASE WHEN s.done IS NULL THEN NULL WHEN s.era < s.now THEN '9223372036854775807:9223372036854775807:' ELSE s.seen END,
   s.done, CASE WHEN s.done IS NOT NULL THEN (SELECT max(position) FROM event_outbox o WHERE o.era = s.era) END
 FROM start s, unnest($2::smallint[]) AS each (slot)
-ON CONFLICT DO NOTHING;
+WHERE NOT EXISTS (SELECT FROM positions p WHERE p.reader = $1 AND p.slot = each.slot) ON CONFLICT DO NOTHING;

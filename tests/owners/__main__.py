@@ -1,0 +1,50 @@
+"""Several processes of one service under kill -9 and SIGSTOP: `python -m tests.owners --seconds 25` prints a table.
+
+Each line is a run of its own: 1, then 3, then 2 processes, 12 writers. Exit code 1 if anything was lost, doubled or
+inverted with at least one of inbox and fence on; without either, something must be, or the audit is blind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from eventseam.testing.servers import postgres
+from tests.owners.stage import perform
+from tests.owners.worker import FORMS, Plan
+
+LOCKS = {"both": (True, True), "fence": (False, True), "inbox": (True, False), "neither": (False, False)}
+LINE = "{:16} {:8} {:>7} {:>6} {:>6} {:>8}  {}"
+
+
+def main(arguments: list[str]) -> int:
+    """Play every form under the chosen locks; 0 if each ended as it must."""
+    parser = argparse.ArgumentParser(prog="python -m tests.owners", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=25.0)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    parser.add_argument("--form", choices=FORMS, action="append", help="default: all")
+    parser.add_argument("--locks", choices=LOCKS, action="append", help="which of the two are on; default: all four")
+    parser.add_argument("--lease", type=float, default=0.6)
+    args = parser.parse_args(arguments)
+    print(f"seed {args.seed}, lease {args.lease:g} s, {args.seconds:g} s each", flush=True)
+    print(LINE.format("handler", "locks", "rows", "kills", "stops", "drain s", "lost/doubled/inverted"), flush=True)
+    is_right = True
+    with postgres() as server:
+        for form in args.form or FORMS:
+            for locks in args.locks or LOCKS:
+                name = f"{form}_{locks}".replace(" ", "_")
+                inbox, fence = LOCKS[locks]
+                plan = Plan(server.database(name), form, args.lease, inbox=inbox, fence=fence)
+                with tempfile.TemporaryDirectory(prefix="owners-") as folder:
+                    got = perform(plan, Path(folder), args.seconds, args.seed)
+                print(LINE.format(form, locks, got.rows, got.kills, got.stops, f"{got.drain_seconds:.1f}",
+                                  "/".join(map(str, got.verdict))), flush=True)  # fmt: skip
+                is_right = is_right and got.verdict.is_clean == (inbox or fence)
+    return 0 if is_right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
