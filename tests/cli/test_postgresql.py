@@ -113,3 +113,37 @@ def test_run_and_describe_name_the_database_without_its_password(cli, shop, tmp_
         err = run.communicate(timeout=20)[1]
     assert 0 == run.returncode, err
     assert line.startswith("Running ears (1 handler) on postgresql://")
+
+
+BUS_SHOP = """
+from tests.support.talk import Said, ears, on_loop
+from eventseam import App, Settings
+
+def create():
+    service = ears("ears")
+    on_loop(service, lambda message: None)
+    return App(service, settings=Settings(database=DATABASE, transport=BUS))
+"""
+
+
+def test_lag_of_an_app_with_a_bus_looks_there_as_well(cli, postgres_url, tmp_path, monkeypatch):
+    own = f"sqlite:///{tmp_path / 'own.db'}"
+    (tmp_path / "bus_shop.py").write_text(BUS_SHOP + f"\nDATABASE = {own!r}\nBUS = {postgres_url!r}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "bus_shop", raising=False)
+    asyncio.run(_publish_by_bus())
+    document = cli("lag", "bus_shop:create", "--json").document
+    assert ({"relay@bus": 0, "ears@bus": 0}, []) == (
+        {each["service"]: each["behind_messages"] for each in document["services"]},
+        document["never_ran"],
+    )
+
+
+async def _publish_by_bus():
+    import bus_shop
+
+    app = bus_shop.create()
+    async with app.running():
+        await app.publish(app.services[0], Said("a", 1))
+        await app.wait_idle()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from eventseam import Service, WiringError
+from eventseam import App, Service, Settings, WiringError
 from tests.support import file
 from tests.support.run import MovedClock, make_app, running
 from tests.support.talk import Said, ears, on_loop
@@ -76,3 +76,18 @@ async def test_a_service_that_has_positions_keeps_them(place):
 def test_anything_else_is_refused_with_what_may_be_written(starts):
     with pytest.raises(WiringError, match='must be "beginning", "now" or a datetime with a zone'):
         Service("late", starts=starts)
+
+
+async def test_a_service_starts_now_on_a_bus_as_well(tmp_path, postgres_url):
+    def app_of(name, *services):
+        settings = Settings(database=f"sqlite:///{tmp_path / name}", transport=postgres_url, durability="normal")
+        return App(*services, settings=settings)
+
+    first, late = ears("first"), listener("late", starts="now")
+    on_loop(first, lambda message: None)
+    async with app_of("first", first).running() as app:
+        await app.wait_for(first, *await app.publish(first, Said("a", 1)), timeout_seconds=10)
+        async with app_of("late", late).running() as other:
+            ids = await app.publish(first, Said("a", 2))
+            await other.wait_for(late, *ids, timeout_seconds=10)
+    assert [2] == file.heard(tmp_path / "late", "late")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
+from eventseam.app.bus import RELAY
 from eventseam.cli.exits import Exit
 from eventseam.cli.parsing import Command, add_database, seconds, target
 from eventseam.cli.render import Screen, Table
@@ -16,11 +19,13 @@ from eventseam.journal.look import Lag, ReaderLag, by_reader, lag
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from eventseam.ports.sql import Sql
 
 Unsettled = dict[str, int]
+
+_BUS = "@bus"
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,33 +41,52 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace, screen: Screen) -> int:
     """Look once. Exit 1 if a service is further behind than `--max-seconds` allows."""
-    url, names = _asked(args)
+    asked = _asked(args)
     now = SystemClock().now()
 
     async def look(sql: Sql) -> tuple[list[Lag], list[StateCount]]:
         return await lag(sql, now), await count_unsettled(sql)
 
-    slots, counts = read(url, look)
-    lags = [each for each in by_reader(slots) if names is None or each.service in names]
+    slots, counts = read(asked.url, look)
+    lags = [each for each in by_reader(slots) if asked.means(each.service)]
+    if asked.bus is not None:
+        on_bus = [each for each in by_reader(read(asked.bus, look)[0]) if asked.means(each.service)]
+        lags += [msgspec.structs.replace(each, service=f"{each.service}{_BUS}") for each in on_bus]
     unsettled = _by_service(counts)
-    never = sorted(names - {each.service for each in lags}) if names else []
-    document = {"services": [_document(each, unsettled[each.service]) for each in lags], "never_ran": never}
+    never = sorted(asked.names.difference(each.service.removesuffix(_BUS) for each in lags))
+    document = {"services": [_document(each, unsettled) for each in lags], "never_ran": never}
     hint = [f"Never ran on this database: {', '.join(never)}."] if never else []
     if args.slots:
-        table = Table(_SLOT_COLUMNS, [_slot_cells(slot) for each in lags for slot in each.slots])
+        table = Table(_SLOT_COLUMNS, [_slot_cells(each, slot) for each in lags for slot in each.slots])
     else:
-        table = Table(_COLUMNS, [_cells(each, unsettled[each.service]) for each in lags])
+        table = Table(_COLUMNS, [_cells(each, unsettled) for each in lags])
     screen.show(document, table if lags else "No service has read this journal yet.", *hint)
     late = args.max_seconds is not None and any(each.behind_seconds > args.max_seconds for each in lags)
     return Exit.FOUND if late else Exit.OK
 
 
-def _asked(args: argparse.Namespace) -> tuple[str, frozenset[str] | None]:
-    """The database to look at, and the services that an app has; None means all that the database knows."""
+class _Asked(NamedTuple):
+    """Where to look, and for whom; no names means all that the database knows."""
+
+    url: str
+    names: frozenset[str] = frozenset()
+    bus: str | None = None
+
+    def means(self, reader: str) -> bool:
+        """Whether a reader is one of those. Its positions of the bus are kept in the bus: here they say nothing."""
+        return not self.names or reader in self.names or (reader == RELAY and self.bus is not None)
+
+
+def _asked(args: argparse.Namespace) -> _Asked:
     if args.target is None:
-        return database_of(args), None
+        return _Asked(database_of(args))
     app = load_app(args.target)
-    return args.database or app.settings.database_url, frozenset(service.name for service in app.services)
+    bus = app.settings.transport_url
+    return _Asked(
+        args.database or app.settings.database_url,
+        frozenset(service.name for service in app.services),
+        None if bus.startswith("journal:") else bus,
+    )
 
 
 def _by_service(counts: Sequence[StateCount]) -> dict[str, Unsettled]:
@@ -73,7 +97,7 @@ def _by_service(counts: Sequence[StateCount]) -> dict[str, Unsettled]:
     return found
 
 
-def _document(each: ReaderLag, unsettled: Unsettled) -> dict[str, object]:
+def _document(each: ReaderLag, unsettled: Mapping[str, Unsettled]) -> dict[str, object]:
     """One service, with the keys that scripts rely on."""
     return {
         "service": each.service,
@@ -81,7 +105,7 @@ def _document(each: ReaderLag, unsettled: Unsettled) -> dict[str, object]:
         "behind_messages": each.behind_messages,
         "behind_seconds": round(each.behind_seconds, 3),
         "owners": list(each.owners),
-        "unsettled": unsettled,
+        "unsettled": unsettled[each.service.removesuffix(_BUS)],
         "slots": [_slot_document(slot) for slot in each.slots],
     }
 
@@ -100,14 +124,15 @@ _COLUMNS = ("service", "position", "behind", "seconds", "dead", "retrying", "wai
 _SLOT_COLUMNS = ("service", "slot", "position", "behind", "seconds", "owner")
 
 
-def _cells(each: ReaderLag, unsettled: Unsettled) -> tuple[object, ...]:
+def _cells(each: ReaderLag, counts: Mapping[str, Unsettled]) -> tuple[object, ...]:
+    unsettled = counts[each.service.removesuffix(_BUS)]
     where = (each.service, each.position, each.behind_messages, round(each.behind_seconds, 3))
     owner = each.owners[0] if len(each.owners) == 1 else f"{len(each.owners)} processes" if each.owners else None
     return (*where, unsettled["dead"], unsettled["retrying"], unsettled["waiting"], owner)
 
 
-def _slot_cells(each: Lag) -> tuple[object, ...]:
-    return (each.service, each.slot, each.position, each.behind_messages, round(each.behind_seconds, 3), each.owner)
+def _slot_cells(reader: ReaderLag, each: Lag) -> tuple[object, ...]:
+    return (reader.service, each.slot, each.position, each.behind_messages, round(each.behind_seconds, 3), each.owner)
 
 
 COMMAND = Command(
