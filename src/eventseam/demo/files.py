@@ -52,7 +52,7 @@ def check_outside(path: Path, *, resume: bool) -> bool:
     """Whether there is an outside already. Raises SettingsError if it is another shop's, or no file for it."""
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise SettingsError(f"--outside {path}: this is a folder, or its folder is not there. Name a file.")
-    tables = _tables(path) if path.exists() else set()
+    tables: set[str] = _tables(path) if path.exists() else set()
     if tables and "charges" not in tables:
         raise SettingsError(f"--outside {path} belongs to another program. Nothing was changed. Name another file.")
     if tables and not resume:
