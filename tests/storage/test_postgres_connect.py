@@ -13,7 +13,9 @@ from eventseam.storage.postgres_connect import refused, verify
 from eventseam.storage.postgres_url import address_of
 from tests.storage.suite import WAYS, by_transaction, by_write, in_thread
 from tests.support.postgres import query
+from tests.support.proxy import Proxy
 
+KEY_DATA = b"K\x00\x00\x00\x0c"
 GOOD = (150_004, False, 77, "UTF8", "1", True)
 
 
@@ -82,6 +84,25 @@ def test_what_a_server_must_not_be(who, kind, told):
     with pytest.raises(kind, match=told) as caught:
         verify("shop", who, 77)
     assert type(caught.value) is kind
+
+
+class Pooler(Proxy):
+    """Names another process than the one that serves, as PgBouncer does."""
+
+    async def _pump(self, source, sink, gate):
+        while chunk := await source.read(65_536):
+            at = chunk.find(KEY_DATA)
+            if at >= 0:
+                pid = at + len(KEY_DATA)
+                chunk = chunk[:pid] + b"\x7f\x00\x00\x01" + chunk[pid + 4 :]
+            sink.write(chunk)
+            await sink.drain()
+        sink.write_eof()
+
+
+async def test_a_pooler_in_between_is_refused_by_both_drivers(postgres_url):
+    with Pooler(urlsplit(postgres_url).port) as pooler:
+        await fails(pooler.url(postgres_url), StorageError, "a pooler answers here.*server's own port")
 
 
 def test_a_pooler_that_refuses_our_settings_is_named():
