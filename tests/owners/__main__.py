@@ -2,19 +2,26 @@
 
 Each line is a run of its own: 1, then 3, then 2 processes, 12 writers. Exit code 1 if anything was lost, doubled or
 inverted with at least one of inbox and fence on; without either, something must be, or the audit is blind.
+`--hot` heats 50 rows with 4 committers instead, and counts deadlocks in the server's log.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eventseam.testing.servers import postgres
+from tests.owners.hot import heat
 from tests.owners.stage import perform
 from tests.owners.worker import FORMS, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LOCKS = {"both": (True, True), "fence": (False, True), "inbox": (True, False), "neither": (False, False)}
 LINE = "{:16} {:8} {:>7} {:>6} {:>6} {:>8}  {}"
@@ -28,7 +35,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--form", choices=FORMS, action="append", help="default: all")
     parser.add_argument("--locks", choices=LOCKS, action="append", help="which of the two are on; default: all four")
     parser.add_argument("--lease", type=float, default=0.6)
+    parser.add_argument("--hot", action="store_true")
     args = parser.parse_args(arguments)
+    if args.hot:
+        return _hot(args.seconds, args.form or ("record", "tx in a thread"))
     print(f"seed {args.seed}, lease {args.lease:g} s, {args.seconds:g} s each", flush=True)
     print(LINE.format("handler", "locks", "rows", "kills", "stops", "drain s", "lost/doubled/inverted"), flush=True)
     is_right = True
@@ -43,6 +53,17 @@ def main(arguments: list[str]) -> int:
                 print(LINE.format(form, locks, got.rows, got.kills, got.stops, f"{got.drain_seconds:.1f}",
                                   "/".join(map(str, got.verdict))), flush=True)  # fmt: skip
                 is_right = is_right and got.verdict.is_clean == (inbox or fence)
+    return 0 if is_right else 1
+
+
+def _hot(seconds: float, forms: Sequence[str]) -> int:
+    is_right = True
+    with postgres() as server:
+        for form in forms:
+            got = asyncio.run(heat(server, server.database(f"hot_{form}".replace(" ", "_")), seconds, form))
+            print(f"{form}: {got.messages} messages in {got.seconds:.0f} s, {got.added} of {got.expected} additions, "
+                  f"{got.deadlocks} deadlocks", flush=True)  # fmt: skip
+            is_right = is_right and not got.deadlocks and got.added == got.expected
     return 0 if is_right else 1
 
 
