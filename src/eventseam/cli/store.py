@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 VARIABLE = "EVENTSEAM_DATABASE"
 
+_STATEMENT_SECONDS_MAX = 600.0
+"""A look at millions of rows may take as long as somebody waits for it."""
+
 
 def database_of(args: argparse.Namespace) -> str:
     """The URL of `--database`, or of the environment. Raises SettingsError when there is neither.
@@ -86,11 +89,12 @@ def use_as_it_is(
 def _opened(url: str, *, any_cluster: bool) -> Store:
     """The store of a URL, not opened yet."""
     store = open_store(Settings(database=url), Seams())
-    if store.dialect == "sqlite" or not any_cluster:
+    if store.dialect == "sqlite":
         return store
     from eventseam.storage.postgres import PostgresOptions, PostgresStore
 
-    return PostgresStore(url, Seams(), PostgresOptions(checks_cluster=False))
+    patient = PostgresOptions(statement_seconds_max=_STATEMENT_SECONDS_MAX, checks_cluster=not any_cluster)
+    return PostgresStore(url, Seams(), patient)
 
 
 def _check_file(url: str) -> None:

@@ -1,12 +1,18 @@
--- lag: each reader's slots: the position up to which everything is finished, rows that are not, the oldest, and the owner
-SELECT p.reader, p.slot, coalesce(b.first - 1, (SELECT last_value FROM event_outbox_position_seq)), p.owner, coalesce(b.n, 0), b.oldest
-FROM positions p LEFT JOIN (
-  SELECT q.reader, q.slot, count(*) AS n, min(o.position) AS first,
-    to_char(min(o.created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS oldest
-  FROM positions q JOIN event_outbox o ON o.slot = q.slot
-  WHERE (o.era, o.x) >= (SELECT era, pg_snapshot_xmin(s0) FROM positions ORDER BY era, pg_snapshot_xmin(s0) LIMIT 1)
-    AND NOT eventseam_has_finished(q, o.era, o.x, o.position)
-  GROUP BY q.reader, q.slot) b ON b.reader = p.reader AND b.slot = p.slot
+-- lag: each reader's slots: the position up to which everything is finished, rows that are not, the oldest, and the owner.
+-- Slots of a reader that stand at the same place are looked at together.
+WITH place AS MATERIALIZED (
+  SELECT DISTINCT reader, era, pg_snapshot_xmin(s0) AS x FROM positions
+), rest AS MATERIALIZED (
+  SELECT a.reader, a.era AS at_era, a.x AS at_x, o.era, o.x, o.slot, o.position, o.created_at
+  FROM place a JOIN event_outbox o ON (o.era, o.x) >= (a.era, a.x)
+), behind AS (
+  SELECT q.reader, q.slot, count(*) AS n, min(o.position) AS first, min(o.created_at) AS oldest
+  FROM rest o JOIN positions q ON q.reader = o.reader AND q.slot = o.slot AND q.era = o.at_era AND pg_snapshot_xmin(q.s0) = o.at_x
+  WHERE NOT eventseam_has_finished(q, o.era, o.x, o.position)
+  GROUP BY q.reader, q.slot)
+SELECT p.reader, p.slot, coalesce(b.first - 1, (SELECT last_value FROM event_outbox_position_seq)), p.owner, coalesce(b.n, 0),
+  to_char(b.oldest AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+FROM positions p LEFT JOIN behind b ON b.reader = p.reader AND b.slot = p.slot
 ORDER BY p.reader, p.slot;
 
 -- list_journal: the newest rows first, of one channel and key where given

@@ -20,11 +20,15 @@ DELETE FROM processed_events WHERE ctid = ANY (ARRAY (
 SELECT id FROM unsettled WHERE state = 'dead' AND since < $1 ORDER BY id LIMIT $2;
 
 -- needed: the readers that have not finished all rows older than $1: how many, the first, the last and the oldest
-SELECT p.reader, count(*), min(o.position), max(o.position), to_char(min(o.created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-FROM positions p JOIN event_outbox o ON o.slot = p.slot
-WHERE (o.era, o.x) >= (SELECT era, pg_snapshot_xmin(s0) FROM positions ORDER BY era, pg_snapshot_xmin(s0) LIMIT 1)
-  AND o.created_at < $1::text::timestamptz AND NOT eventseam_has_finished(p, o.era, o.x, o.position)
-GROUP BY p.reader ORDER BY 1;
+WITH place AS MATERIALIZED (
+  SELECT DISTINCT reader, era, pg_snapshot_xmin(s0) AS x FROM positions
+), rest AS MATERIALIZED (
+  SELECT a.reader, a.era AS at_era, a.x AS at_x, o.era, o.x, o.slot, o.position, o.created_at
+  FROM place a JOIN event_outbox o ON (o.era, o.x) >= (a.era, a.x) WHERE o.created_at < $1::text::timestamptz)
+SELECT q.reader, count(*), min(o.position), max(o.position), to_char(min(o.created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+FROM rest o JOIN positions q ON q.reader = o.reader AND q.slot = o.slot AND q.era = o.at_era AND pg_snapshot_xmin(q.s0) = o.at_x
+WHERE NOT eventseam_has_finished(q, o.era, o.x, o.position)
+GROUP BY q.reader ORDER BY 1;
 
 -- hold_positions: nobody moves a position until this transaction ends
 SELECT reader FROM positions ORDER BY reader, slot FOR UPDATE;
