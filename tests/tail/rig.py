@@ -33,7 +33,6 @@ APPEND = """
 INSERT INTO event_outbox (aggregate_type, aggregate_id, event_type, payload)
 VALUES ('ledger', %s, 'told', jsonb_build_object('n', %s::bigint))
 """
-LEASE_SECONDS = 30.0
 IDLE_MAX = 3
 
 
@@ -49,10 +48,12 @@ class Reader:
     """One reader of the journal in `store`, which keeps what it saw there too."""
 
     source_type: ClassVar[type[SnapshotSource]] = SnapshotSource
+    lease_seconds: ClassVar[float] = 60.0
 
-    def __init__(self, store: PostgresStore, name: str = "reader", slots_max: int = 16) -> None:
+    def __init__(self, store: PostgresStore, name: str = "reader", slots_max: int = 16, owner: str = "") -> None:
         self.store = store
         self.name = name
+        self.owner = owner or name
         self.slots_max = slots_max
         self.source = self.source_type(store, Hint())
         self.at: dict[int, Cursor] = {}
@@ -91,6 +92,19 @@ class Reader:
             idle = 0 if positions else idle + 1
         return found
 
+    async def stay(self) -> None:
+        """Renew the leases, and take what nobody holds, up to our share."""
+
+        async def renew(sql: Sql) -> Any:
+            await sql.changed("renew", self.name, self.owner, self.lease_seconds, 0.0)
+            return await sql.rows(
+                "claim", self.name, self.owner, self.lease_seconds, 0.0, self.slots_max - len(self.at), []
+            )
+
+        for row in await self.store.write(renew):
+            self.at[row[0]] = tuple(row[4:])
+            self._rev[row[0]] = row[1]
+
     async def between(self) -> None:
         """What happens after reading and before the apply."""
 
@@ -106,7 +120,7 @@ class Reader:
 
     async def _claim(self, sql: Sql) -> Any:
         await sql.many("new_position", [(self.name, slot) for slot in range(16)])
-        return await sql.rows("claim", self.name, self.name, LEASE_SECONDS, 0.0, self.slots_max, [self.name])
+        return await sql.rows("claim", self.name, self.owner, self.lease_seconds, 0.0, self.slots_max, [self.owner])
 
     def _plan(self, pages: Sequence[Page], most: int | None) -> tuple[list[Move], list[Received]]:
         moves: list[Move] = []
