@@ -66,7 +66,7 @@ def settle_before_commit():
         around = self._around
         positions = _positions(batch)
         fences = _fences(positions)
-        self._finish(batch, positions, 0, around.seams.clock.monotonic())
+        self._finish(batch, positions, fences, around.seams.clock.monotonic(), 0)
         await around.store.write(lambda sql: apply.apply(sql, batch, fences, around.seams))
 
     return swapped((Committer, "_write", write))
