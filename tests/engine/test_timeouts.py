@@ -15,7 +15,7 @@ from tests.support.file import heard, query, unsettled
 from tests.support.run import running, seen, until
 from tests.support.talk import ALWAYS_ON, HEARD, QUICK, Said, Say, ears, hear
 
-LIMIT = 0.15
+LIMIT = 0.3
 FOREVER = 60.0
 
 

@@ -27,7 +27,7 @@ from tests.support.postgres import query
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DRAIN_SECONDS_MAX = 60.0
+DRAIN_SECONDS_MAX = 120.0
 
 
 @dataclass
