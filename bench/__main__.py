@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,9 @@ def main() -> None:
     if others:
         _report(_run_embedded(others, options), "latest", is_full=is_whole and not options.names)
     if ours:
-        _report(_run_on_postgresql(ours, options), "postgres", is_full=is_whole and not options.names)
+        is_full = is_whole and not options.names
+        found = _run_on_postgresql(ours, options, "postgres" if is_full else "partial")
+        _report(found, "postgres", is_full=is_full)
 
 
 def _report(found: report.Report, name: str, *, is_full: bool) -> None:
@@ -67,15 +70,18 @@ def _run_embedded(names: Sequence[str], options: argparse.Namespace) -> report.R
     return report.Report(machine, _rounds(options), outcomes, grown)
 
 
-def _run_on_postgresql(names: Sequence[str], options: argparse.Namespace) -> report.Report:
-    """The cases on a server of our own, which is gone at the end."""
+def _run_on_postgresql(names: Sequence[str], options: argparse.Namespace, name: str) -> report.Report:
+    """The cases on a server of our own, which is gone at the end. Kept after each case: the last ones are long."""
     from bench.postgres.databases import databases
 
     with ExitStack() as stack:
         server = stack.enter_context(databases())
-        machine = report.machine(HERE, server.version())
-        outcomes = [_run(lambda name=name: _case_on(name, server, options), options) for name in names]  # type: ignore[misc]
-    return report.Report(machine, _rounds(options), outcomes, None)
+        found = report.Report(report.machine(HERE, server.version()), _rounds(options), [], None)
+        for case in names:
+            outcome = _run(lambda case=case: _case_on(case, server, options), options)  # type: ignore[misc]
+            found = replace(found, outcomes=[*found.outcomes, outcome])
+            report.save(found, HERE / "results" / name)
+    return found
 
 
 def _run(make: Callable[[], Case], options: argparse.Namespace) -> Outcome:
