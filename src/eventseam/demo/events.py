@@ -71,8 +71,7 @@ class EventsSide:
 
         Raises DataError if orders were accepted that are none of these.
         """
-        while self._shop.bus and not self._is_built():
-            await self._clock.sleep(LOOK_SECONDS)
+        await self.ready()
         there = {order_id for (order_id,) in self._shop.of["orders"].execute("SELECT order_id FROM orders")}
         if strangers := there - {order.order_id for order in orders}:
             raise DataError(
@@ -82,6 +81,11 @@ class EventsSide:
         line = iter([(self._clock.monotonic() + n / rate, order) for n, order in enumerate(left)])
         await asyncio.gather(*(self._customer(line) for _ in range(CUSTOMERS)))
         await self._settle()
+
+    async def ready(self) -> None:
+        """Return when every service is up."""
+        while self._shop.bus and not self._is_built():
+            await self._clock.sleep(LOOK_SECONDS)
 
     def _is_built(self) -> bool:
         """Whether every process has made its tables."""

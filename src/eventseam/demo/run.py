@@ -110,13 +110,19 @@ class _Demo:
                     work += [group.create_task(events.run(orders, self._options.rate))]
                     work += [group.create_task(self._poison())]
                 if chain:
-                    work += [group.create_task(chain.run())]
+                    work += [group.create_task(self._chain(chain, events))]
                 await asyncio.wait(work)
                 self._is_over = True
                 if keeping:
                     keeping.cancel()
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
+
+    async def _chain(self, chain: ChainSide, events: EventsSide | None) -> None:
+        """Let both shops open at the same time: the outage is the same for both."""
+        if events:
+            await events.ready()
+        await chain.run()
 
     def _task(self) -> Task:
         options = self._options
