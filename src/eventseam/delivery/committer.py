@@ -97,7 +97,7 @@ class Committer:
 
     async def save(self, shift: Shift) -> None:
         """Write positions that moved without an apply (past messages that nobody here handles)."""
-        behind = {(shift, number): slot for number, slot in shift.slots.items() if slot.saved != slot.window.done}
+        behind = {(shift, n): slot for n, slot in sorted(shift.slots.items()) if slot.saved != slot.window.done}
         async with held(behind.values()):
             moved: Positions = {
                 (shift, number): []
