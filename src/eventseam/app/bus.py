@@ -15,7 +15,7 @@ from eventseam.delivery.relay import Relay
 from eventseam.errors import WiringError
 from eventseam.journal.bus import BusMemory
 from eventseam.journal.source import Hint
-from eventseam.journal.starts import register
+from eventseam.journal.starts import Starts, register
 from eventseam.ports.sql import Sql, Store
 from eventseam.ports.transport import LogSource
 
@@ -54,7 +54,7 @@ class Bus:
     async def open(self, own: Store, app: App, services: Iterable[Service[Any]]) -> None:
         """Make its tables, and the positions that its readers begin with."""
         await self.store.migrate()
-        listening = [(service.name, service.starts) for service in app.services]
+        listening: list[tuple[str, Starts]] = [(service.name, service.starts) for service in app.services]
         await self.store.write(lambda sql: register(sql, listening, self.store.slots))
         here = [(on_bus(service.name), slot) for service in services for slot in range(self.store.slots)]
         inside = [RELAY, *(service.name for service in services if _hears_itself(service))]

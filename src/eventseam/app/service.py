@@ -66,7 +66,7 @@ class Service(Generic[D]):
             )
         if not 1 <= threads_max <= THREADS_LIMIT:
             raise WiringError(f"Service({name!r}): threads_max={threads_max} must be within 1 and {THREADS_LIMIT}.")
-        if starts not in ("beginning", "now") and not (isinstance(starts, datetime) and starts.tzinfo is not None):
+        if not _is_start(starts):
             raise WiringError(
                 f'Service({name!r}): starts={starts!r} must be "beginning", "now" or a datetime with a zone, such as '
                 "datetime(2026, 1, 31, tzinfo=UTC)."
@@ -233,3 +233,7 @@ class Service(Generic[D]):
                 f"{self.name}.on({events[0].__name__}, inline=True): {', '.join(unused)} cannot be kept, because an "
                 "inline handler runs within its publisher's attempt. Set it on the publishing handler."
             )
+
+
+def _is_start(starts: object) -> bool:
+    return starts in ("beginning", "now") or (isinstance(starts, datetime) and starts.tzinfo is not None)
