@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 
-from eventseam import App, Ctx, Settings, SettingsError, StorageError
+from eventseam import App, Ctx, Seams, Settings, SettingsError, StorageError
 from eventseam.ports.probe import StorageTrouble
+from eventseam.storage.sqlite import SqliteStore
 from tests.support.file import connect, heard, insert, query
 from tests.support.run import make_app, running, seen, until
 from tests.support.talk import Said, ears, hear
@@ -113,6 +116,19 @@ async def test_a_program_that_holds_the_write_lock_for_long_is_waited_out_and_se
         await app.publish(app.services[0], Said("ann", 4))
         await app.wait_idle()
     assert [0, 1, 2, 3, 4] == heard(path)
+
+
+async def test_an_app_starts_on_a_file_that_another_program_is_making_at_this_moment(tmp_path):
+    """SQLite refuses the switch to WAL at once while another connection writes, however long it may wait."""
+    store = SqliteStore(str(tmp_path / "db"), Seams())
+    with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        migrating = asyncio.create_task(store.migrate())
+        await asyncio.sleep(0.2)
+        assert not migrating.done()
+        other.execute("ROLLBACK")
+        await migrating
+    await store.close()
 
 
 async def test_two_apps_start_at_once_on_a_file_that_does_not_exist_yet(tmp_path):

@@ -140,8 +140,9 @@ def perform(plan: Plan, folder: Path, seconds: float, seed: int = 7) -> Outcome:
             while len(workers) > wanted((now - began) / seconds):
                 all_of_them.kill(workers.pop(0))
                 kills += 1
-            victim = chance.choice(workers)
-            if victim in all_of_them.stopped or chance.random() < 0.6:
+            awake = [each for each in workers if each not in all_of_them.stopped]  # who is stopped wakes, late
+            victim = chance.choice(awake or workers)
+            if not awake or chance.random() < 0.4:
                 all_of_them.kill(victim)
                 workers[workers.index(victim)] = all_of_them.start(lambda: run_worker(plan))
                 kills += 1

@@ -28,6 +28,8 @@ FORMS = ("record", "tx", "tx in a thread")
 PATIENT = Retry(attempts=1_000, first_seconds=0.05, max_seconds=0.2)
 STEADY = Circuit(failures=1_000_000)
 """What is tested here is who may apply, not how often."""
+BUSY_SECONDS = 0.01
+"""A process that is stopped has handlers at work, which decide when it wakes."""
 
 
 @numbers.event("number.drawn")
@@ -57,6 +59,7 @@ def drawing(form: str) -> Service[Any]:
 
         @service.on(Drawn, **policies)
         async def draw(event: Drawn, ctx: Ctx) -> None:
+            await asyncio.sleep(BUSY_SECONDS)
             ctx.write(SEEN, event.key, event.n)
 
     elif form == "tx":

@@ -12,6 +12,7 @@ import sqlite3
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from eventseam.errors import SettingsError, StorageError, StorageUnavailable
@@ -31,6 +32,7 @@ T = TypeVar("T")
 _STEPS_PER_LOOK = 20_000
 _TOO_LONG = "a statement ran longer than {:g} s and was stopped, and with it its transaction. Do less in one statement"
 _INTERRUPT_AGAIN_SECONDS = 0.01
+_SWITCH_AGAIN_SECONDS = 0.01
 _TROUBLE = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -388,7 +390,7 @@ class SqliteStore:
             raise
         try:
             refuse_a_stranger(connection, self._path)
-            connection.execute("PRAGMA journal_mode = WAL")
+            self._write_ahead(connection)
             connection.execute(f"PRAGMA synchronous = {self._options.durability.upper()}")
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException as error:
@@ -397,6 +399,20 @@ class SqliteStore:
                 raise self._trouble(error) from error
             raise
         return connection
+
+    def _write_ahead(self, connection: sqlite3.Connection) -> None:
+        """Switch the file to its write-ahead log. SQLite does not wait for who does the same at this moment; we do."""
+        clock, woken = self._seams.clock, Event()
+        ends = clock.monotonic() + self._options.busy_seconds
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or clock.monotonic() > ends:
+                    raise
+                woken.wait(_SWITCH_AGAIN_SECONDS)
+            else:
+                return
 
     def _trouble(self, error: BaseException) -> StorageUnavailable:
         """The error that the port promises, naming the file as the URL does, and the fix."""
