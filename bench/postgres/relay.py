@@ -107,6 +107,7 @@ async def _ours(url: str, count: int) -> Timing:
     store = open_store(Settings(database=url), seams)
     await store.migrate()
     await store.write(lambda sql: sql.many("new_position", [("relay", slot) for slot in range(store.slots)]))
+    await store.ask("life")  # connected before it starts, as the raw one is
     around = Surroundings(store, seams, None, hint.give)
     watch = Watch()
     running = Relay("relay", open_source(store, hint), sink, around, EngineOptions())

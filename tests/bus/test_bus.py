@@ -15,7 +15,7 @@ from eventseam.delivery.relay import Relay
 from eventseam.errors import OutcomeUnknown, StorageUnavailable
 from eventseam.journal.snapshot import SnapshotSource
 from eventseam.journal.source import Hint
-from eventseam.storage.postgres import PostgresStore
+from eventseam.storage.postgres import PostgresOptions, PostgresStore
 from tests.support.postgres import query
 from tests.support.proxy import Proxy
 
@@ -172,10 +172,12 @@ class Scripted:
 class Relayed:
     """A relay from a database to a scripted sink, for as long as the block runs."""
 
-    def __init__(self, url, sink):
-        self.store = PostgresStore(url, Seams())
+    def __init__(self, url, sink, source=SnapshotSource, page_max=500):
+        """Its own commits do not wait for the disk, unless it says so."""
+        self.store = PostgresStore(url, Seams(), PostgresOptions(durability="normal"))
         around = Surroundings(self.store, Seams(), None, lambda: None)
-        self.relay = Relay("relay", SnapshotSource(self.store, Hint()), sink, around, EngineOptions())
+        self.source = source(self.store, Hint())
+        self.relay = Relay("relay", self.source, sink, around, EngineOptions(page_max=page_max))
         self.relay.channels = ["talk"]
 
     async def __aenter__(self):

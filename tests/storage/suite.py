@@ -148,6 +148,13 @@ async def changes_are_counted_and_reads_are_none(bench: Bench, way) -> None:
     assert [2, 1, 0] == await way(bench.store, operation)
 
 
+async def a_change_is_a_transaction_of_its_own_and_is_counted(bench: Bench) -> None:
+    await bench.store.migrate([bench.table])
+    changes = [await bench.store.change("new_position", "tests", slot) for slot in (0, 0, 1)]
+    rows = await bench.store.read(lambda sql: sql.rows("revisions", ["tests"]))
+    assert ([1, 0, 1], [0, 1]) == (changes, sorted(row[1] for row in rows))
+
+
 async def cancelled_in_the_middle_it_leaves_nothing_and_locks_nothing(bench: Bench) -> None:
     await bench.store.migrate([bench.table])
     inside = asyncio.Event()

@@ -98,6 +98,33 @@ async def test_a_connection_lost_behind_the_handlers_back_commits_nothing(postgr
         assert [] == await contents(store)
 
 
+async def test_a_change_whose_reply_is_lost_has_an_unknown_outcome_and_is_not_made_twice(postgres_url, proxy):
+    points = Acts()
+    async with opened(proxy.url(postgres_url), points=points) as store:
+        await store.change("new_position", "tests", 0)
+
+        def lose_the_reply():
+            proxy.swallow(requests=False, answers=True)
+            threading.Timer(0.2, proxy.cut).start()
+
+        points.point, points.act = "begin", lose_the_reply
+        with pytest.raises(OutcomeUnknown, match="may have committed"):
+            await store.change("new_position", "tests", 1)
+        proxy.heal()
+        assert [(0,), (1,)] == query(postgres_url, "SELECT slot FROM positions WHERE reader = 'tests' ORDER BY slot")
+
+
+async def test_a_change_that_cannot_be_made_is_storage_unavailable_and_changes_nothing(postgres_url):
+    async with opened(postgres_url) as store:
+        await store.change("new_position", "tests", 0)
+        stranger = connect(postgres_url)
+        stranger.execute("BEGIN; LOCK TABLE positions")
+        with pytest.raises(StorageUnavailable):
+            await store.change("new_position", "tests", 1)
+        stranger.close()
+        assert 1 == await store.change("new_position", "tests", 1)
+
+
 @ways
 async def test_a_commit_whose_reply_is_lost_has_an_unknown_outcome(postgres_url, proxy, way):
     def lose_the_reply():

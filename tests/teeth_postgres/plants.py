@@ -49,7 +49,8 @@ def noted_before_published():
     async def note_and_publish(self: Relay, shift: Shift, messages: Any) -> bool:
         for number, end in ends.items():
             shift.slots[number].window.done = end
-        return await self._note(shift) and await publish(self, shift, messages)
+        life = str((await self._around.store.ask("life"))[0][0])
+        return await self._note(shift, life) and await publish(self, shift, messages)
 
     return swapped((SnapshotSource, "fetch", fetch), (Relay, "_publish", note_and_publish))
 
@@ -75,10 +76,60 @@ def later_batch_after_an_unknown_outcome():
 def published_before_it_is_durable():
     """The relay publishes what it sees without waiting for the disk."""
 
-    async def note(_self: Relay, _shift: Shift) -> bool:
+    async def note(_self: Relay, _shift: Shift, _life: str) -> bool:
         return True
 
     return swapped((Relay, "_note", note), (relay, "_unsaved", lambda _: False))
+
+
+def note_that_does_not_wait():
+    """The relay's note is as durable as the relay's other commits."""
+    return reworded("note", lambda text: text.replace("set_config('synchronous_commit', 'on', true)", "'on'"))
+
+
+def look_ahead_published_under_the_note_before():
+    """The note of a page counts for the next one too, which was fetched while it was made."""
+    look, note = Relay._look, Relay._note
+    first: list[asyncio.Task[Any] | None] = []
+    ahead = [False]
+
+    async def tell(self: Relay, at: Any) -> Any:
+        found = await look(self, at)
+        first[:] = first or [asyncio.current_task()]
+        ahead[0] = asyncio.current_task() is not first[0]
+        return found
+
+    async def note_once(self: Relay, shift: Shift, life: str) -> bool:
+        return ahead[0] or await note(self, shift, life)
+
+    return swapped((Relay, "_look", tell), (Relay, "_note", note_once))
+
+
+def look_ahead_of_slots_that_are_given_back():
+    """What was fetched ahead is published whoever owns its slots by now."""
+
+    class Anything(dict[int, Any]):
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+    look = Relay._look
+
+    async def whatever(self: Relay, at: Any) -> Any:
+        return await look(self, Anything(at))
+
+    return swapped((Relay, "_look", whatever))
+
+
+def note_of_a_zombie():
+    """A note moves positions whoever owns them by now."""
+    return reworded("note", lambda text: text.replace("p.rev = (f->>2)::bigint", "f->>2 IS NOT NULL"))
+
+
+def note_of_another_life():
+    """A note is made whether or not the server has crashed since the page was fetched."""
+    return reworded("note", lambda text: text.replace("$2 = (", "$2 <> '' OR '' = ("))
 
 
 def bus_cursor_before_the_commit():

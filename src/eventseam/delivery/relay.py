@@ -2,33 +2,50 @@
 
 It owns slots as an engine does. What landed is a prefix of what it has published, perhaps twice: it publishes a batch
 again until it is in, and starts no later one before. A sink that is down grows the journal and nothing else.
+
+Where a look was not the last of a difference, the next one is under way while its messages are noted and published. Of
+that one nothing is published before a note of its own, which begins when it has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from eventseam.delivery.apply import Fence, pass_fences
+import msgspec
+
 from eventseam.delivery.item import cause_of
 from eventseam.delivery.ownership import Ownership, Reader
 from eventseam.delivery.unsettled import keep_dead
-from eventseam.errors import CursorLost, Fenced, OutcomeUnknown, StorageUnavailable
+from eventseam.errors import CursorLost, OutcomeUnknown, StorageUnavailable
 from eventseam.ports.probe import StorageTrouble
+from eventseam.ports.transport import Cursor, Page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from eventseam.delivery.committer import Surroundings
     from eventseam.delivery.options import EngineOptions
     from eventseam.delivery.shift import Shift
-    from eventseam.ports.sql import Sql
-    from eventseam.ports.transport import Cursor, LogSource, Page, Received, Sink
+    from eventseam.ports.transport import LogSource, Received, Sink
 
 _POLL_FIRST_SECONDS = 0.005
 _POLL_MAX_SECONDS = 0.1
 _PAUSE_FIRST_SECONDS = 0.05
 _PAUSE_MAX_SECONDS = 2.0
+
+
+class _Look(NamedTuple):
+    """What one fetch found behind the cursors `at`, and the newest position it knew of; or what went wrong."""
+
+    at: Mapping[int, Cursor]
+    pages: Sequence[Page]
+    head: int
+    error: Exception | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was left out that had been committed before."""
+        return all(page.is_whole for page in self.pages)
 
 
 class Relay:
@@ -45,6 +62,7 @@ class Relay:
         self._ownership = Ownership(Reader(name, name), source, around, options.lease_seconds)
         self._is_resting = False
         self._must_note = False
+        self._head = 0
         self._noted = (0.0, -1)
 
     async def run(self) -> None:
@@ -53,7 +71,7 @@ class Relay:
             while True:
                 shift = await self._ownership.take()
                 async with asyncio.TaskGroup() as group:
-                    copying = group.create_task(self._copy(shift))
+                    copying = group.create_task(self._copy(shift, group))
                     await self._ownership.keep(shift)
                     copying.cancel()
                 self._ownership.lost()
@@ -68,64 +86,106 @@ class Relay:
         """Whether its last look found nothing, and everything before is noted."""
         return self._is_resting
 
-    async def _copy(self, shift: Shift) -> None:
-        pause = _POLL_FIRST_SECONDS
+    async def _copy(self, shift: Shift, group: asyncio.TaskGroup) -> None:
+        """Look, note and publish until the shift is over. `group` runs the look ahead."""
+        ahead: asyncio.Task[_Look] | None = None
+        try:
+            life = await self._life(shift)
+            pause = _POLL_FIRST_SECONDS
+            while shift.on:
+                at = {number: shift.slots[number].window.done for number in shift.staying}
+                look, ahead = await self._next(at, ahead), None
+                if isinstance(look.error, CursorLost):
+                    shift.end()
+                    return
+                if isinstance(look.error, StorageUnavailable):
+                    await self._around.seams.clock.sleep(_POLL_MAX_SECONDS)
+                    continue
+                if look.error is not None:
+                    raise look.error
+                messages = _in_order(look.pages)
+                if messages and not look.is_whole:  # there is more to see at once
+                    ahead = group.create_task(self._look({**at, **{page.slot: page.end for page in look.pages}}))
+                if not await self._bring(shift, life, messages):
+                    return
+                _advance(shift, at, look.pages)
+                self._head = look.head
+                if messages:
+                    pause = _POLL_FIRST_SECONDS
+                elif look.is_whole:
+                    await self._source.wait(pause)
+                    pause = min(pause * 1.5, _POLL_MAX_SECONDS)
+        finally:
+            if ahead is not None:
+                ahead.cancel()  # its group waits for it
+
+    async def _next(self, at: Mapping[int, Cursor], ahead: asyncio.Task[_Look] | None) -> _Look:
+        """What was found ahead; a look of now if there is none, or if slots have come or gone since."""
+        look = await ahead if ahead is not None else None
+        return look if look is not None and look.at == at else await self._look(at)
+
+    async def _look(self, at: Mapping[int, Cursor]) -> _Look:
+        """What there is behind these cursors, or why that is not known: a look ahead must not end what goes on."""
+        try:
+            pages = await self._source.fetch(at, self.channels, self._options.page_max)
+        except Exception as error:  # noqa: BLE001 - raised when its turn has come
+            return _Look(at, (), self._head, error)
+        return _Look(at, pages, self._source.head, None)
+
+    async def _life(self, shift: Shift) -> str:
+        """Which life of the server this is. It is asked where fetches are: none after it is of an earlier one."""
         while shift.on:
-            at = {number: shift.slots[number].window.done for number in shift.staying}
             try:
-                pages = await self._source.fetch(at, self.channels, self._options.page_max)
-            except CursorLost:
-                shift.end()
-                return
+                return str((await self._around.store.ask("life"))[0][0])
             except StorageUnavailable:
                 await self._around.seams.clock.sleep(_POLL_MAX_SECONDS)
-                continue
-            messages = _in_order(pages)
-            must_note = _unsaved(shift) or self._must_note or self._is_time_to_note()
-            self._is_resting = not messages and not must_note
-            # The commit of what was done before waits for the disk, and so for everything that this look has seen:
-            # nothing is published that a crash of the server could take back.
-            if (messages or must_note) and not await self._note(shift):
-                return
-            if messages and not await self._publish(shift, messages):
-                return
-            _advance(shift, at, pages)
-            if messages:
-                pause = _POLL_FIRST_SECONDS
-            elif all(page.is_whole for page in pages):
-                await self._source.wait(pause)
-                pause = min(pause * 1.5, _POLL_MAX_SECONDS)
+        return ""
+
+    async def _bring(self, shift: Shift, life: str, messages: Sequence[Received]) -> bool:
+        """Note what was done before a look, and publish what it found; False if the shift is over.
+
+        The commit of the note waits for the disk, and so for everything that the look has seen: nothing is published
+        that a crash of the server could take back.
+        """
+        must_note = _unsaved(shift) or self._must_note or self._is_time_to_note()
+        self._is_resting = not messages and not must_note
+        if (messages or must_note) and not await self._note(shift, life):
+            return False
+        return not messages or await self._publish(shift, messages)
 
     def _is_time_to_note(self) -> bool:
         """Whether the journal has grown by what is not published here, and that was not noted for a while."""
         at, head = self._noted
-        if self._source.head == head:
+        if self._head == head:
             return False
         return self._around.seams.clock.monotonic() - at > self._options.save_position_seconds
 
-    async def _note(self, shift: Shift) -> bool:
-        """Note how far every slot is, durably; False if the shift is over."""
+    async def _note(self, shift: Shift, life: str) -> bool:
+        """Note how far every slot is, durably; False if the shift is over.
+
+        Where the server has crashed since `life` began, what was seen may be gone, and its numbers given out again.
+        """
         slots = {number: shift.slots[number] for number in sorted(shift.slots)}
-        fences = [Fence(shift.reader, number, slot.rev, (), slot.window.done) for number, slot in slots.items()]
-
-        async def note(sql: Sql) -> None:
-            await sql.rows("be_durable")
-            await pass_fences(sql, fences, self._around.seams, alone=False)
-
-        pause = _PAUSE_FIRST_SECONDS
+        moves = [(shift.reader, number, slot.rev, (), *slot.window.done) for number, slot in slots.items()]
+        text, seams, pause = msgspec.json.encode(moves).decode(), self._around.seams, _PAUSE_FIRST_SECONDS
         while shift.on:
+            seams.at("pre-position")
             try:
-                await self._around.store.write(note)
-            except (Fenced, OutcomeUnknown):
+                moved = await self._around.store.change("note", text, life)
+            except OutcomeUnknown:
                 shift.end()
             except StorageUnavailable as error:
                 pause = await self._pause(error, pause)
             else:
+                seams.at("post-position")
+                if moved != len(moves):
+                    shift.end()  # where others were moved, that was true
+                    return False
                 for slot in slots.values():
                     slot.rev += 1
                     slot.saved = slot.window.done
                 self._must_note = False
-                self._noted = (self._around.seams.clock.monotonic(), self._source.head)
+                self._noted = (seams.clock.monotonic(), self._head)
                 return True
         return False
 

@@ -98,6 +98,13 @@ class Store(Protocol):
         """Run one named statement that only reads, alone and outside of any transaction. Raises StorageUnavailable."""
         ...
 
+    async def change(self, statement: str, *args: object) -> int:
+        """Run one named statement as a transaction of its own; the number of rows that it changed.
+
+        Raises StorageUnavailable (nothing changed), OutcomeUnknown, or what is wrong with the statement.
+        """
+        ...
+
     async def read(self, operation: Operation[T]) -> T:
         """Run an operation that only reads, on one snapshot. Raises StorageUnavailable."""
         ...

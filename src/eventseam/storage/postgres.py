@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from eventseam.errors import EventseamError, OutcomeUnknown, StorageUnavailable
-from eventseam.storage.postgres_binding import AsyncpgSql, Connection, SharedSql
+from eventseam.storage.postgres_binding import NO_BEGIN, AsyncpgSql, Connection, SharedSql
 from eventseam.storage.postgres_blocking import Blocking
 from eventseam.storage.postgres_connect import BEGIN, FAILED, PostgresOptions, Role, connect
 from eventseam.storage.postgres_errors import ends_connection, is_to_repeat, is_trouble, told
@@ -97,6 +97,28 @@ class PostgresStore:
                 if is_to_repeat(error) or is_trouble(error):
                     raise self._trouble(error) from error
                 raise
+
+    async def change(self, statement: str, *args: object) -> int:
+        """See ports.sql.Store. In one trip, where `write` makes three; a lost connection is an unknown outcome."""
+        for left in reversed(range(_REPEATS_MAX)):
+            async with self._pool.lend(NO_BEGIN) as connection:
+                self._seams.at("begin")
+                try:
+                    changed = await AsyncpgSql(connection).changed(statement, *args)
+                except Exception as error:
+                    if ends_connection(error) or not connection.is_open:
+                        connection.raw.terminate()
+                        raise OutcomeUnknown(f"{told(self._address.shown, error)} It may have committed.") from error
+                    if is_to_repeat(error):
+                        connection.forget()
+                        if left:
+                            continue
+                    elif not is_trouble(error):
+                        raise
+                    raise self._trouble(error) from error
+                self._seams.at("post-commit")
+                return changed
+        raise AssertionError("unreachable")
 
     async def read(self, operation: Operation[T]) -> T:
         """See ports.sql.Store."""

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from eventseam.ports.sql import Row
 
+NO_BEGIN: Final = ""
+"""What `Connection.command` makes no trip for: a statement that is its own transaction comes next."""
+
 _BEFORE: Final = r"(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
 _ENDS_TRANSACTION: Final = re.compile(
     _BEFORE + r"(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b",
@@ -185,6 +188,8 @@ class Connection:
 
     async def command(self, text: str, timeout_seconds: float | None = None) -> str:
         """Run a statement, or several, without parameters; the last command tag. Raises StorageUnavailable."""
+        if text == NO_BEGIN:
+            return text
         self.since = self.monotonic()
         try:
             return await self.raw.execute(text, timeout=timeout_seconds)

@@ -143,6 +143,10 @@ class SqliteStore:
         """See ports.sql.Store."""
         return await self.read(lambda sql: sql.rows(statement, *args))
 
+    async def change(self, statement: str, *args: object) -> int:
+        """See ports.sql.Store."""
+        return await self.write(lambda sql: sql.changed(statement, *args))
+
     def announce(self) -> None:
         """See ports.sql.Store. Other processes find it when they poll, which costs them 10 us."""
 

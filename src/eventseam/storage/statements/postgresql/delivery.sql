@@ -14,6 +14,19 @@ SET era = f.era, s0 = f.s0, s1 = f.s1, done = f.done, hi = f.hi, beyond = f.beyo
 FROM fences f
 WHERE p.reader = f.reader AND p.slot = f.slot AND p.rev = f.rev AND (SELECT count(*) FROM gate) > 0;
 
+-- life: changes whenever the server was started or has crashed: only a crash resets these statistics (or who asks for it)
+SELECT pg_postmaster_start_time()::text || ' ' || pg_stat_get_bgwriter_stat_reset_time()::text;
+
+-- note: `fence` for a relay ($1), in that life of the server in which it has read ($2). The commit waits for the disk,
+-- and with it everything that was committed before.
+UPDATE positions p
+SET era = (f->>4)::smallint, s0 = (f->>5)::pg_snapshot, s1 = (f->>6)::pg_snapshot, done = (f->>7)::bigint, hi = (f->>8)::bigint,
+  beyond = f->3, rev = p.rev + 1, moved_at = clock_timestamp()
+FROM jsonb_array_elements($1::text::jsonb) f
+WHERE p.reader = f->>0 AND p.slot = (f->>1)::smallint AND p.rev = (f->>2)::bigint
+  AND $2 = (SELECT pg_postmaster_start_time()::text || ' ' || pg_stat_get_bgwriter_stat_reset_time()::text)
+  AND (SELECT set_config('synchronous_commit', 'on', true)) = 'on';
+
 -- revisions: the revisions of some readers' rows (an array)
 SELECT reader, slot, rev FROM positions WHERE reader = ANY ($1::text[]);
 

@@ -5,6 +5,15 @@ FROM (SELECT json_extract(value, '$[0]') AS reader, json_extract(value, '$[1]') 
   json_extract(value, '$[3]') AS beyond, json_extract(value, '$[4]') AS done FROM json_each($1) WHERE $2 IS NOT NULL) f
 WHERE positions.reader = f.reader AND positions.slot = f.slot AND positions.rev = f.rev;
 
+-- life: a crash takes back nothing that was read here before it was committed
+SELECT '';
+
+-- note: `fence` for a relay ($1, $2 as in `life`)
+UPDATE positions SET done = f.done, beyond = f.beyond, rev = positions.rev + 1, moved_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+FROM (SELECT json_extract(value, '$[0]') AS reader, json_extract(value, '$[1]') AS slot, json_extract(value, '$[2]') AS rev,
+  json_extract(value, '$[3]') AS beyond, json_extract(value, '$[4]') AS done FROM json_each($1) WHERE $2 = '') f
+WHERE positions.reader = f.reader AND positions.slot = f.slot AND positions.rev = f.rev;
+
 -- revisions: the revisions of some readers' rows (an array)
 SELECT reader, slot, rev FROM positions WHERE reader IN (SELECT value FROM json_each($1));
 
