@@ -93,8 +93,7 @@ class Relay:
             life = await self._life(shift)
             pause = _POLL_FIRST_SECONDS
             while shift.on:
-                at = {number: shift.slots[number].window.done for number in shift.staying}
-                look, ahead = await self._next(at, ahead), None
+                look, ahead = await self._next(shift, ahead), None
                 if isinstance(look.error, CursorLost):
                     shift.end()
                     return
@@ -105,10 +104,10 @@ class Relay:
                     raise look.error
                 messages = _in_order(look.pages)
                 if messages and not look.is_whole:  # there is more to see at once
-                    ahead = group.create_task(self._look({**at, **{page.slot: page.end for page in look.pages}}))
+                    ahead = group.create_task(self._look({**look.at, **{page.slot: page.end for page in look.pages}}))
                 if not await self._bring(shift, life, messages):
                     return
-                _advance(shift, at, look.pages)
+                _advance(shift, look.at, look.pages)
                 self._head = look.head
                 if messages:
                     pause = _POLL_FIRST_SECONDS
@@ -119,9 +118,10 @@ class Relay:
             if ahead is not None:
                 ahead.cancel()  # its group waits for it
 
-    async def _next(self, at: Mapping[int, Cursor], ahead: asyncio.Task[_Look] | None) -> _Look:
+    async def _next(self, shift: Shift, ahead: asyncio.Task[_Look] | None) -> _Look:
         """What was found ahead; a look of now if there is none, or if slots have come or gone since."""
         look = await ahead if ahead is not None else None
+        at = {number: shift.slots[number].window.done for number in shift.staying}
         return look if look is not None and look.at == at else await self._look(at)
 
     async def _look(self, at: Mapping[int, Cursor]) -> _Look:
