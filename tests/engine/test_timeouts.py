@@ -101,6 +101,20 @@ async def test_an_endless_statement_in_an_async_transaction_is_interrupted(tmp_p
     await _others_are_heard(tmp_path / "db", service)
 
 
+async def test_the_time_of_a_handler_that_waits_for_a_thread_runs_from_when_it_has_one(tmp_path):
+    service = ears(threads_max=1)
+
+    @service.on(Said, retry=QUICK, timeout_seconds=LIMIT)
+    def on_said(message: Said, ctx: Ctx) -> None:
+        time.sleep(LIMIT / 5)
+        hear(ctx, message)
+
+    async with running(tmp_path / "db", service) as app:
+        await app.publish(service, *[Said(f"k{n}", n) for n in range(10)])
+        await until(lambda: len(heard(tmp_path / "db")) == 10)
+        assert [] == seen(app).of(HandlerFailed)
+
+
 async def test_an_endless_statement_in_a_thread_is_interrupted(tmp_path):
     service = ears()
 

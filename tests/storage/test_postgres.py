@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from eventseam import EventseamError, OutcomeUnknown, Seams, StorageUnavailable
-from eventseam.ports.sql import run_sync
+from eventseam.ports.sql import Opening, run_sync
 from eventseam.storage.postgres import PostgresOptions, PostgresStore
 from tests.storage.suite import INSERT, WAYS, contents, in_thread
 from tests.support.postgres import connect, connected, cut_off, query
@@ -28,6 +28,10 @@ QUICK = PostgresOptions(durability="normal", lock_seconds_max=0.2, answer_second
 SLEEPERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE state = 'active' AND query LIKE '%%pg_sleep(30)%%' AND pid <> pg_backend_pid() AND datname = current_database()
+"""
+OPEN = """
+SELECT pid FROM pg_stat_activity
+WHERE application_name LIKE 'eventseam%%' AND datname = current_database() ORDER BY 1
 """
 ways = pytest.mark.parametrize("way", WAYS)
 
@@ -331,6 +335,29 @@ async def test_a_body_that_hangs_holds_nothing_and_its_further_use_is_refused(po
         await until(lambda: told)
         assert "ran longer than its timeout_seconds" in told[0]
         assert [(1, "z")] == await contents(store)
+
+
+@pytest.mark.parametrize("in_a_thread", [False, True])
+async def test_an_opening_that_waits_too_long_is_trouble_and_leaves_its_connection_usable(postgres_url, in_a_thread):
+    opening = Opening("new_position", ("a", 0))
+
+    async def begin(store):
+        if in_a_thread:
+            await store.blocking(lambda _: None, opening)
+        else:
+            async with store.transaction(opening):
+                pass
+
+    async with opened(postgres_url) as store:
+        with connect(postgres_url) as other:
+            other.execute("BEGIN; LOCK positions")
+            with pytest.raises(StorageUnavailable, match="holds a lock"):
+                await begin(store)
+            before = query(postgres_url, OPEN)
+            other.execute("ROLLBACK")
+        await begin(store)
+        assert 1 == opening.changed
+        assert before == query(postgres_url, OPEN)
 
 
 async def test_as_many_transactions_run_at_once_as_is_said_and_the_next_one_waits(postgres_url):

@@ -12,12 +12,15 @@ import pytest
 from eventseam import Seams
 from eventseam.storage.postgres import PostgresOptions, PostgresStore
 from eventseam.storage.sqlite import SqliteOptions, SqliteStore
-from tests.storage import suite
+from tests.storage import suite, suite_values
 
 CASES = [
     each
-    for name, each in vars(suite).items()
-    if inspect.iscoroutinefunction(each) and next(iter(inspect.signature(each).parameters)) == "bench"
+    for module in (suite, suite_values)
+    for each in vars(module).values()
+    if inspect.iscoroutinefunction(each)
+    and each.__module__ == module.__name__
+    and next(iter(inspect.signature(each).parameters)) == "bench"
 ]
 PAIRS = [
     pytest.param(case, way, id=f"{case.__name__}-{way.__name__}" if way else case.__name__)

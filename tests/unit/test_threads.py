@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import time
 
 import pytest
 
@@ -85,6 +86,41 @@ async def test_a_body_that_hangs_is_left_behind_and_its_thread_replaced(release)
     with pytest.raises(asyncio.CancelledError):
         await hanging
     assert 1 == await threads.run(lambda: 1)
+    threads.close()
+
+
+async def test_a_body_that_has_no_thread_yet_is_withdrawn_and_costs_no_replacement(release):
+    threads, ran = Threads("pool-k", 1, abandoned_max=1), []
+    hanging = asyncio.ensure_future(threads.run(lambda: release.wait(30)))
+    await asyncio.sleep(0.01)
+    for _ in range(3):
+        waiting = asyncio.ensure_future(threads.hurry(lambda: ran.append(1)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    release.set()
+    await hanging
+    assert 1 == await threads.hurry(lambda: 1)
+    assert [] == ran
+    assert 1 == len(_named("pool-k"))
+    threads.close()
+
+
+async def test_what_ends_together_wakes_the_loop_once(release, monkeypatch):
+    threads, loop, wakes = Threads("pool-l", 4), asyncio.get_running_loop(), []
+    wake = loop.call_soon_threadsafe
+
+    def counted(*args):
+        wakes.append(args)
+        return wake(*args)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+    bodies = [asyncio.ensure_future(threads.run(lambda n=n: n)) for n in range(100)]
+    await asyncio.sleep(0)
+    time.sleep(0.2)  # noqa: ASYNC251 - so that the loop hears nothing meanwhile
+    assert list(range(100)) == await asyncio.gather(*bodies)
+    assert 1 == len(wakes)
     threads.close()
 
 

@@ -16,6 +16,7 @@ from eventseam.delivery.merge import merged
 from eventseam.delivery.unsettled import park, postpone, settle
 from eventseam.errors import Fenced
 from eventseam.journal.append import append, origin_of, rows_for, timestamp
+from eventseam.ports.sql import Opening
 from eventseam.ports.transport import Cursor
 
 if TYPE_CHECKING:
@@ -42,10 +43,30 @@ async def pass_fences(sql: Sql, fences: Sequence[Fence], seams: Seams, *, alone:
     """
     seams.at("pre-position")
     if fences:
-        moves = msgspec.json.encode([(*fence[:4], *fence.done) for fence in fences]).decode()
-        if await sql.changed("fence", moves, alone) != len(fences):
-            raise Fenced(await _fenced_reader(sql, fences))
+        await _check(sql, fences, await sql.changed("fence", _moves(fences), alone))
     seams.at("post-position")
+
+
+def opening_of(fences: Sequence[Fence]) -> Opening | None:
+    """The statement by which a transaction of its own passes fences; `check_opening` says whether it did."""
+    return Opening("fence", (_moves(fences), False)) if fences else None
+
+
+async def check_opening(sql: Sql, fences: Sequence[Fence], opening: Opening | None, seams: Seams) -> None:
+    """Raise Fenced, naming the reader, if a transaction's opening has not passed its fences."""
+    seams.at("pre-position")
+    if opening is not None:
+        await _check(sql, fences, opening.changed)
+    seams.at("post-position")
+
+
+def _moves(fences: Sequence[Fence]) -> str:
+    return msgspec.json.encode([(*fence[:4], *fence.done) for fence in fences]).decode()
+
+
+async def _check(sql: Sql, fences: Sequence[Fence], moved: int) -> None:
+    if moved != len(fences):
+        raise Fenced(await _fenced_reader(sql, fences))
 
 
 async def _fenced_reader(sql: Sql, fences: Sequence[Fence]) -> str:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from eventseam.delivery.apply import Fence, TornBatch, claim_inbox, pass_fences, publish, settle_rows
+from eventseam.delivery.apply import Fence, TornBatch, check_opening, claim_inbox, opening_of, publish, settle_rows
 from eventseam.delivery.circuit import CLOSED, CircuitState
 from eventseam.delivery.handler import Handler, Incoming, Record, outgoing
 from eventseam.delivery.item import Cause, Done, Item, Parked, cause_of, text_of
@@ -33,7 +33,7 @@ from eventseam.errors import (
 )  # fmt: skip
 from eventseam.journal.append import timestamp
 from eventseam.ports.probe import CircuitChanged, HandlerFailed, Observation, StorageTrouble
-from eventseam.ports.sql import Sql, run_sync
+from eventseam.ports.sql import Opening, Sql, run_sync
 from eventseam.threads import Threads
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from eventseam.delivery.committer import Committer, Surroundings
     from eventseam.delivery.lanes import Lanes
+
+    Before = Callable[[Sql], Coroutine[Any, Any, bool]]
 
 T = TypeVar("T")
 
@@ -130,7 +132,7 @@ class Attempts:
             return self._around.store.transactions_max
         if handler.mode == "batch":
             return 1
-        return self._options.workers if handler.run is not None else self._options.threads_max
+        return self._options.workers  # of a `def` handler most wait for a thread: each takes the next one at once
 
     async def _work(self, handler: Handler) -> None:
         worker = Worker(asyncio.current_task())  # type: ignore[arg-type]
@@ -207,7 +209,9 @@ class Attempts:
     async def _record(self, worker: Worker, items: tuple[Item, ...], incoming: Sequence[Incoming]) -> None:
         leader = items[0]
         try:
-            record = await self._timed(worker, items, self._run(leader.handler, incoming))
+            run = leader.handler.run
+            running = run(incoming) if run is not None else self._in_thread(worker, leader.handler, incoming)
+            record = await self._timed(worker, items, running, begins=run is not None)
         except Refused as refused:
             refusal = self._refusal(items, refused)
             if refusal is None:
@@ -232,12 +236,16 @@ class Attempts:
                 return
         self._committer.offer(leader)
 
-    def _run(self, handler: Handler, incoming: Sequence[Incoming]) -> Awaitable[Record]:
-        if handler.run is not None:
-            return handler.run(incoming)
+    def _in_thread(self, worker: Worker, handler: Handler, incoming: Sequence[Incoming]) -> Awaitable[Record]:
+        """Run a `def` handler in a thread. Its time runs from when it has one."""
         blocking = handler.run_blocking
         assert blocking is not None, "a handler that records has exactly one way to run"
-        return self._threads.hurry(lambda: blocking(incoming))
+
+        def body() -> Record:
+            self._begins(worker)
+            return blocking(incoming)
+
+        return self._threads.hurry(body)
 
     def _refusal(self, items: Sequence[Item], refused: Refused) -> Record | None:
         """What is applied in place of a refused message's record, or None after it has failed: its event is none."""
@@ -346,33 +354,37 @@ class Attempts:
             await self._succeeded(item)
 
     async def _transact(self, worker: Worker, item: Item, incoming: Sequence[Incoming], fences: Sequence[Fence]) -> int:
-        handler = item.handler
+        handler, opening = item.handler, opening_of(fences)
         item.outcome = Done(Record())
+        before = partial(self._before_handler, item=item, fences=fences, opening=opening)
         if handler.run_tx is not None:
-            return await self._timed(worker, (item,), self._awaited(worker, incoming, fences), begins=False)
-        blocking = self._around.store.blocking(partial(self._blocked, worker, incoming, fences))
+            return await self._timed(worker, (item,), self._awaited(worker, incoming, before, opening), begins=False)
+        blocking = self._around.store.blocking(partial(self._blocked, worker, incoming, before), opening)
         return await self._timed(worker, (item,), blocking, begins=False)
 
-    async def _awaited(self, worker: Worker, incoming: Sequence[Incoming], fences: Sequence[Fence]) -> int:
+    async def _awaited(
+        self, worker: Worker, incoming: Sequence[Incoming], before: Before, opening: Opening | None
+    ) -> int:
         item = worker.items[0]
-        async with self._around.store.transaction() as sql:
-            if not await self._before_handler(sql, item, fences):
+        async with self._around.store.transaction(opening) as sql:
+            if not await before(sql):
                 return 0
             self._begins(worker)
             item.outcome = Done(await item.handler.run_tx(incoming, sql))  # type: ignore[misc]
             return await self._after_handler(sql, item)
 
-    def _blocked(self, worker: Worker, incoming: Sequence[Incoming], fences: Sequence[Fence], sql: Sql) -> int:
+    def _blocked(self, worker: Worker, incoming: Sequence[Incoming], before: Before, sql: Sql) -> int:
         item = worker.items[0]
-        if not run_sync(self._before_handler(sql, item, fences)):
+        if not run_sync(before(sql)):
             return 0
         self._begins(worker)
         item.outcome = Done(item.handler.run_blocking_tx(incoming, sql))  # type: ignore[misc]
         return run_sync(self._after_handler(sql, item))
 
-    async def _before_handler(self, sql: Sql, item: Item, fences: Sequence[Fence]) -> bool:
+    async def _before_handler(self, sql: Sql, item: Item, fences: Sequence[Fence], opening: Opening | None) -> bool:
+        """Whether the handler is to run: its fence has held, and the inbox does not know its message."""
         now = self._around.seams.clock.now()
-        await pass_fences(sql, fences, self._around.seams, alone=False)
+        await check_opening(sql, fences, opening, self._around.seams)
         await claim_inbox(sql, (item,), timestamp(now))
         await settle_rows(sql, (item,), now.timestamp())
         return item.result == "applied"

@@ -69,7 +69,8 @@ class Engine:
         self._due = asyncio.Event()
         self._stopping = False
         self._paused = ""
-        self._is_full = False
+        self._ends_awaited = 0
+        self._worth = max(1, min(options.page_max, options.in_flight_max) // 4)
         self._calls: set[asyncio.Future[object]] = set()
         self.shift: Shift | None = None
 
@@ -160,14 +161,17 @@ class Engine:
     async def _read_slots(self, shift: Shift) -> None:
         pause = _POLL_FIRST_SECONDS
         while shift.on:
-            room = min(self._options.page_max, self._options.in_flight_max - shift.in_flight)
+            room = self._options.in_flight_max - shift.in_flight
+            if room < self._worth:  # a look for each message that ends would cost more than the message
+                await self._wait_for(self._worth - room)
+                room = self._options.in_flight_max - shift.in_flight
             at = self._intake(shift) if room > 0 else {}
             if not at:
-                await self._wait_for_room()
+                await self._wait_for(1)
                 continue
             looked = self._around.seams.clock.monotonic()
             try:
-                pages = await self._source.fetch(at, self.channels, room)
+                pages = await self._source.fetch(at, self.channels, min(room, self._options.page_max))
             except CursorLost:
                 shift.end()
                 return
@@ -223,16 +227,17 @@ class Engine:
         self._paused = bound
         return not bound
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for(self, ends: int) -> None:
+        """Wait for the end of so many messages; not for long: those that are left may take theirs."""
         self._room.clear()
-        self._is_full = True
+        self._ends_awaited = ends
         try:
             async with asyncio.timeout(_POLL_MAX_SECONDS):
                 await self._room.wait()
         except TimeoutError:
             return
         finally:
-            self._is_full = False
+            self._ends_awaited = 0
 
     def _admit(self, shift: Shift, number: int, received: Received) -> None:
         """Route one message to the lanes of its handlers, or past those that wait behind an unsettled one."""
@@ -278,8 +283,10 @@ class Engine:
 
     def settled(self, item: Item) -> None:
         """See delivery.item.Home."""
-        if self._is_full:
-            self._room.set()
+        if self._ends_awaited:
+            self._ends_awaited -= 1
+            if not self._ends_awaited:
+                self._room.set()
         if item.answer is not None:
             if not item.answer.done():
                 item.answer.set_result(item.outcome.record.answer if type(item.outcome) is Done else None)

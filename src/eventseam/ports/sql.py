@@ -9,6 +9,7 @@ a statement is the name of a block in the dialect's `.sql` files, or the user's 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eventseam.errors import EventseamError
@@ -64,6 +65,16 @@ Operation = Callable[[Sql], Coroutine[Any, Any, T]]
 """A storage operation: everything that happens in one transaction, written once for all drivers."""
 
 
+@dataclass(slots=True)
+class Opening:
+    """A named statement that is run as the first of a transaction: with BEGIN in one trip, where the driver can."""
+
+    statement: str
+    args: tuple[object, ...]
+    changed: int = 0
+    """Afterwards: the number of rows that it inserted, updated or deleted."""
+
+
 class Store(Protocol):
     """A database. One per app and URL; safe to use from every task of the loop that opened it."""
 
@@ -117,11 +128,11 @@ class Store(Protocol):
         """
         ...
 
-    def transaction(self) -> AbstractAsyncContextManager[Sql]:
+    def transaction(self, opening: Opening | None = None) -> AbstractAsyncContextManager[Sql]:
         """One write transaction whose statements the caller awaits one by one: commit at the end, or roll back."""
         ...
 
-    async def blocking(self, body: Callable[[Sql], T]) -> T:
+    async def blocking(self, body: Callable[[Sql], T], opening: Opening | None = None) -> T:
         """Run `body` in a thread within one write transaction; its `Sql` never suspends (see `run_sync`)."""
         ...
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from eventseam.clock import Seams
-    from eventseam.ports.sql import Operation, Row, Sql
+    from eventseam.ports.sql import Opening, Operation, Row, Sql
 
 __all__ = ["PostgresOptions", "PostgresStore"]
 
@@ -34,7 +34,6 @@ T = TypeVar("T")
 
 _BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _REPEATS_MAX: Final = 5
-_ROLLBACK_SECONDS: Final = 2.0
 
 
 class PostgresStore:
@@ -144,22 +143,24 @@ class PostgresStore:
         raise AssertionError("unreachable")
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[Sql]:
+    async def transaction(self, opening: Opening | None = None) -> AsyncGenerator[Sql]:
         """See ports.sql.Store. A deadlock is StorageUnavailable: only the caller can repeat its statements."""
-        async with self._gate, self._handlers.lend(BEGIN) as connection:
+        async with self._gate, self._handlers.lend(BEGIN, opening) as connection:
+            sql = SharedSql(connection)
             try:
                 self._seams.at("begin")
-                yield SharedSql(connection)
+                yield sql
                 self._seams.at("pre-commit")
+                ending = await sql.ending()
             except BaseException as error:  # noqa: BLE001 - raised again there
                 await self._undo(connection, error, may_repeat=False)
-            await self._commit(connection, may_repeat=False)
+            await self._commit(connection, ending, may_repeat=False)
             self._seams.at("post-commit")
 
-    async def blocking(self, body: Callable[[Sql], T]) -> T:
+    async def blocking(self, body: Callable[[Sql], T], opening: Opening | None = None) -> T:
         """See ports.sql.Store. Cancelled, it takes the connection away from a body that hangs."""
         async with self._gate:
-            return await self._blocking.run(body)
+            return await self._blocking.run(body, opening)
 
     def is_unavailable(self, error: BaseException) -> bool:
         """See ports.sql.Store."""
@@ -197,11 +198,7 @@ class PostgresStore:
     async def _undo(self, connection: Connection, error: BaseException, *, may_repeat: bool = True) -> NoReturn:
         """Roll back, or close a connection that does not answer; then raise the error, or what it means."""
         is_lost = not connection.is_open
-        if not is_lost and connection.raw.is_in_transaction():
-            try:
-                await connection.raw.execute("ROLLBACK", timeout=_ROLLBACK_SECONDS)
-            except BaseException:  # noqa: BLE001 - whatever keeps it from answering, also a second cancellation
-                connection.raw.terminate()
+        await connection.roll_back()
         if is_to_repeat(error):
             connection.forget()
             if may_repeat:
@@ -213,12 +210,12 @@ class PostgresStore:
             raise self._trouble(error) from error
         raise error
 
-    async def _commit(self, connection: Connection, *, may_repeat: bool = True) -> None:
+    async def _commit(self, connection: Connection, ending: str = "COMMIT", *, may_repeat: bool = True) -> None:
         if not connection.is_open:
             raise StorageUnavailable(f"{self._address.shown}: the connection was lost. Nothing was committed.")
         connection.since = self._seams.clock.monotonic()
         try:
-            status = await connection.raw.execute("COMMIT")
+            status = await connection.raw.execute(ending)
         except Exception as error:
             if ends_connection(error) or not connection.is_open:
                 connection.raw.terminate()

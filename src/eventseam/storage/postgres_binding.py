@@ -18,6 +18,7 @@ from eventseam.errors import EventseamError, StorageUnavailable
 from eventseam.storage.catalog import statements
 from eventseam.storage.postgres_copy import JOURNAL, ROWS_MIN, Target, journal_records, target_of
 from eventseam.storage.postgres_errors import is_trouble, told
+from eventseam.storage.postgres_simple import execute
 from eventseam.storage.postgres_values import WIDE_OIDS, Fit, fit, fit_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from asyncpg.prepared_stmt import PreparedStatement
 
-    from eventseam.ports.sql import Row
+    from eventseam.ports.sql import Opening, Row
 
 NO_BEGIN: Final = ""
 """What `Connection.command` makes no trip for: a statement that is its own transaction comes next."""
@@ -47,6 +48,7 @@ _NUMBER: Final = re.compile(r"\$(\d+)")
 _CHANGES: Final = ("INSERT", "UPDATE", "DELETE", "MERGE", "COPY")
 _KEPT_MAX: Final = 256
 _WIDE_ROWS_MIN: Final = 4
+_ROLLBACK_SECONDS: Final = 2.0
 
 
 class NamedRecord(asyncpg.Record):
@@ -194,12 +196,38 @@ class Connection:
         try:
             return await self.raw.execute(text, timeout=timeout_seconds)
         except Exception as error:
-            cause = self.explained(error)
-            if cause is error and not is_trouble(error):
-                raise
-            raise cause if cause is not error else StorageUnavailable(told(self.place, error)) from error
+            self._raise_trouble(error)
+            raise
         finally:
             self.since = math.inf
+
+    async def begin(self, text: str, opening: Opening | None = None) -> None:
+        """Run `text` and the opening statement in one trip. Raises StorageUnavailable, or what the statement raises."""
+        if opening is None:
+            await self.command(text)
+            return
+        try:
+            name = (await self.prepared(opening.statement)).statement.get_name()
+        except Exception as error:
+            self._raise_trouble(error)
+            raise
+        opening.changed = count_of(await self.command(f"{text}; {execute(name, opening.args)}"))
+
+    async def roll_back(self) -> None:
+        """Undo what has begun; close the connection if it does not answer soon."""
+        if self.is_open and self.raw.is_in_transaction():
+            try:
+                await self.raw.execute("ROLLBACK", timeout=_ROLLBACK_SECONDS)
+            except BaseException:  # noqa: BLE001 - whatever keeps it from answering, also a second cancellation
+                self.raw.terminate()
+
+    def _raise_trouble(self, error: Exception) -> None:
+        """Raise StorageUnavailable if that is what an error means."""
+        cause = self.explained(error)
+        if cause is not error:
+            raise cause from error
+        if is_trouble(error):
+            raise StorageUnavailable(told(self.place, error)) from error
 
     def explained(self, error: BaseException) -> BaseException:
         """StorageUnavailable if the connection is lost, after which it is closed; else the error itself."""
@@ -292,20 +320,49 @@ def _columns(prepared: Prepared, rows: Sequence[Sequence[object]]) -> list[list[
 
 
 class SharedSql(AsyncpgSql):
-    """The same for a handler, whose tasks may use it at once: one statement after another."""
+    """The same for a handler, whose tasks may use it at once: one statement after another.
 
-    __slots__ = ("_gate",)
+    What is appended to the journal goes out with the next statement, which nearly always is COMMIT: one trip less.
+    """
+
+    __slots__ = ("_gate", "_held")
 
     def __init__(self, connection: Connection) -> None:
         """Use `connection` as it is."""
         super().__init__(connection)
         self._gate = asyncio.Lock()
+        self._held = ""
 
     async def many(self, statement: str, args: Sequence[Sequence[object]]) -> None:
         """See ports.sql.Sql."""
         async with self._gate:
-            await super().many(statement, args)
+            await self._send_held()
+            if statement != "append" or not await self._holds(args):
+                await super().many(statement, args)
+
+    async def ending(self) -> str:
+        """What ends the transaction: COMMIT, and before it what is held back."""
+        async with self._gate:
+            return f"{self._held}COMMIT"
 
     async def _run(self, statement: str, args: tuple[object, ...]) -> tuple[Prepared, list[Any]]:
         async with self._gate:
+            await self._send_held()
             return await super()._run(statement, args)
+
+    async def _holds(self, rows: Sequence[Sequence[object]]) -> bool:
+        """Whether an append could be held back; many rows, and values that have no literal, go out at once."""
+        if not 0 < len(rows) < _WIDE_ROWS_MIN:
+            return False
+        prepared = await self._prepared("append")
+        try:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            self._held = f"{execute(prepared.statement.get_name(), columns)}; "
+        except ValueError:
+            return False
+        return True
+
+    async def _send_held(self) -> None:
+        if self._held:
+            held, self._held = self._held, ""
+            await self._connection.command(held)

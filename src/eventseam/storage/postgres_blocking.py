@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eventseam.clock import Seams
-    from eventseam.ports.sql import Sql
+    from eventseam.ports.sql import Opening, Sql
     from eventseam.storage.postgres_connect import PostgresOptions
     from eventseam.storage.postgres_url import Address
 
@@ -51,14 +51,14 @@ class Blocking:
         self._idle: list[PsycopgSql] = []
         self._is_known = False
 
-    async def run(self, body: Callable[[Sql], T]) -> T:
+    async def run(self, body: Callable[[Sql], T], opening: Opening | None = None) -> T:
         """Run `body` in a thread, in a transaction. Cancelled, take its connection away. See ports.sql.Store."""
         sql = self._idle_one()
         if sql is None:
             sql = await self._helpers.run(self._open)
         lent = LentSql(sql)
         try:
-            return await self._threads.hurry(lambda: self._lend(lent, body))
+            return await self._threads.hurry(lambda: self._lend(lent, body, opening))
         except asyncio.CancelledError:
             await self._take_away(lent)
             raise
@@ -80,16 +80,16 @@ class Blocking:
                 return sql
         return None
 
-    def _lend(self, lent: LentSql, body: Callable[[Sql], T]) -> T:
+    def _lend(self, lent: LentSql, body: Callable[[Sql], T], opening: Opening | None) -> T:
         try:
-            lent.begin(BEGIN.encode(), self._open)
+            lent.begin(BEGIN.encode(), opening, self._open)
             self._seams.at("begin")
             result = body(lent)
             self._seams.at("pre-commit")
         except BaseException as error:  # noqa: BLE001 - raised again, as what it means
             self._give_up(lent, error)
         else:
-            lent.run(lambda: self._commit(lent.raw))
+            lent.run(lambda: self._commit(lent.sql))
             self._seams.at("post-commit")
             return result
         finally:
@@ -103,11 +103,12 @@ class Blocking:
             raise StorageUnavailable(told(self._address.shown, error)) from error
         raise error
 
-    def _commit(self, raw: psycopg.Connection[Any]) -> None:
+    def _commit(self, sql: PsycopgSql) -> None:
+        raw = sql.raw
         if raw.closed:
             raise StorageUnavailable(f"{self._address.shown}: the connection was lost. Nothing was committed.")
         try:
-            status = raw.execute("COMMIT").statusmessage
+            status = sql.commit()
         except psycopg.Error as error:
             if raw.broken or ends_connection(error):
                 raise OutcomeUnknown(f"{told(self._address.shown, error)} It may have committed.") from error

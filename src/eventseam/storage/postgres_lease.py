@@ -16,11 +16,12 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from eventseam.errors import EventseamError
+from eventseam.storage.postgres_errors import ends_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from eventseam.ports.sql import Row
+    from eventseam.ports.sql import Opening, Row
     from eventseam.storage.postgres_psycopg import PsycopgSql
 
 T = TypeVar("T")
@@ -62,15 +63,17 @@ class LentSql:
         with self._held():
             return step()
 
-    def begin(self, statement: bytes, reopen: Callable[[], PsycopgSql]) -> None:
+    def begin(self, statement: bytes, opening: Opening | None, reopen: Callable[[], PsycopgSql]) -> None:
         """Begin the transaction; on a connection that was lost while it was idle, begin on a new one."""
         with self._held():
             try:
-                self.raw.execute(statement)
-            except psycopg.Error:
+                self.sql.begin(statement, opening)
+            except psycopg.Error as error:
+                if opening is not None and not (self.raw.broken or ends_connection(error)):
+                    raise  # the statement's fault, not the connection's
                 self.raw.close()
                 self.sql = reopen()
-                self.raw.execute(statement)
+                self.sql.begin(statement, opening)
 
     def cancel(self) -> None:
         """Ask the server to end the statement that runs now. It is lost on one that is only about to begin."""

@@ -14,6 +14,7 @@ import asyncpg
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from eventseam.ports.sql import Opening
     from eventseam.storage.postgres_binding import Connection
 
 _GOODBYE_SECONDS: Final = 2.0
@@ -70,17 +71,18 @@ class Pool:
         self._all_back.set()
 
     @asynccontextmanager
-    async def lend(self, begin: str) -> AsyncGenerator[Connection]:
+    async def lend(self, begin: str, opening: Opening | None = None) -> AsyncGenerator[Connection]:
         """A connection for the time of the block, on which `begin` has run. Raises what connecting raises.
 
         One that was lost while it was idle is not noticed before it is used: the next one is tried.
+        Raises what `opening` raises, after which the transaction has been rolled back.
         """
         async with self._free:
             self._out += 1
             self._all_back.clear()
             connection: Connection | None = None
             try:
-                connection = await self._begun(begin)
+                connection = await self._begun(begin, opening)
                 self._lent.add(connection)
                 yield connection
             finally:
@@ -102,23 +104,29 @@ class Pool:
         while self._idle:
             await close(self._idle.pop())
 
-    async def _begun(self, begin: str) -> Connection:
+    async def _begun(self, begin: str, opening: Opening | None) -> Connection:
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
                 try:
-                    await connection.command(begin)
-                except Exception:  # noqa: BLE001 - whatever it is: it does not serve
-                    connection.raw.terminate()
-                except BaseException:
-                    connection.raw.terminate()
-                    raise
+                    await self._begin(connection, begin, opening)
+                except Exception:
+                    if connection.is_open:
+                        raise  # the statement's fault, not the connection's
                 else:
                     return connection
         connection = await self._connect()
-        try:
-            await connection.command(begin)
-        except BaseException:
-            connection.raw.terminate()
-            raise
+        await self._begin(connection, begin, opening)
         return connection
+
+    async def _begin(self, connection: Connection, begin: str, opening: Opening | None) -> None:
+        """Begin on a connection; when that fails it is back in the pool, without a transaction, or closed."""
+        try:
+            await connection.begin(begin, opening)
+        except BaseException:
+            if opening is None or not connection.is_open:
+                connection.raw.terminate()
+            else:
+                await connection.roll_back()
+                self._idle.append(connection)
+            raise

@@ -16,7 +16,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from eventseam.errors import SettingsError, StorageError, StorageUnavailable
-from eventseam.ports.sql import Operation, Row, Sql, run_sync
+from eventseam.ports.sql import Opening, Operation, Row, Sql, run_sync
 from eventseam.storage.sqlite_binding import SqliteSql
 from eventseam.storage.sqlite_lease import LentSql
 from eventseam.storage.sqlite_schema import bring_up_to_date, refuse_a_stranger, run_script
@@ -176,14 +176,14 @@ class SqliteStore:
             return await run(lambda: self._in_transaction(connection, body))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[Sql]:
+    async def transaction(self, opening: Opening | None = None) -> AsyncGenerator[Sql]:
         """See ports.sql.Store. The lock of the file is held until the block ends: keep it short."""
         async with self._gate:
             await self._rest()
             run, began = self._writer_thread.run, self._seams.clock.monotonic()
             connection = await run(self._own_writer)
             try:
-                began = await run(lambda: self._begin(connection))
+                began = await run(lambda: self._begin(connection, opening))
                 yield _HoppingSql(SqliteSql(connection), self._writer_thread)
                 await run(lambda: self._commit(connection))
             except BaseException as error:
@@ -194,7 +194,7 @@ class SqliteStore:
             finally:
                 self._plan_rest(began)
 
-    async def blocking(self, body: Callable[[Sql], T]) -> T:
+    async def blocking(self, body: Callable[[Sql], T], opening: Opening | None = None) -> T:
         """See ports.sql.Store. Cancelled, it takes the connection away from a body that hangs."""
         async with self._gate:
             await self._rest()
@@ -202,7 +202,7 @@ class SqliteStore:
             connection = spare if spare is not None else await self._writer_thread.run(self._open)
             lent = LentSql(connection, SqliteSql(connection))
             try:
-                result = await self._handler_threads.hurry(lambda: self._lend(connection, lent, body))
+                result = await self._handler_threads.hurry(lambda: self._lend(connection, lent, body, opening))
             except asyncio.CancelledError:
                 await self._take_away(lent)
                 raise
@@ -213,10 +213,12 @@ class SqliteStore:
             self._data_version = None  # the change that the writer will see was ours
             return result
 
-    def _lend(self, connection: sqlite3.Connection, lent: LentSql, body: Callable[[Sql], T]) -> T:
+    def _lend(
+        self, connection: sqlite3.Connection, lent: LentSql, body: Callable[[Sql], T], opening: Opening | None
+    ) -> T:
         began = self._seams.clock.monotonic()
         try:
-            began = lent.run(lambda: self._begin(connection))
+            began = lent.run(lambda: self._begin(connection, opening))
             result = body(lent)
             lent.run(lambda: self._commit(connection))
         except BaseException as error:
@@ -344,9 +346,12 @@ class SqliteStore:
         finally:
             connection.set_progress_handler(None, 0)
 
-    def _begin(self, connection: sqlite3.Connection) -> float:
+    def _begin(self, connection: sqlite3.Connection, opening: Opening | None = None) -> float:
         connection.execute("BEGIN IMMEDIATE")
-        return self._has_begun(connection)
+        began = self._has_begun(connection)
+        if opening is not None:
+            opening.changed = run_sync(SqliteSql(connection).changed(opening.statement, *opening.args))
+        return began
 
     def _has_begun(self, connection: sqlite3.Connection) -> float:
         began = self._seams.clock.monotonic()
