@@ -232,6 +232,20 @@ async def test_a_message_that_the_sink_does_not_take_becomes_a_dead_letter_and_t
     assert [("relay", "relay", "dead", "2", "two is too many")] == rows
 
 
+async def test_a_message_of_a_time_that_nobody_can_hold_is_kept_here_and_the_others_go_on(postgres_url):
+    sink = Scripted()
+    async with Relayed(postgres_url, sink):
+        await _run(
+            postgres_url,
+            INSERT.format(1, 1).replace("(", "(created_at, ", 1).replace("'talk'", "'20000-01-01', 'talk'"),
+        )
+        await _run(postgres_url, INSERT.format(2, 2))
+        await until(lambda: sink.batches)
+    assert [["2"]] == sink.batches
+    rows = query(postgres_url, "SELECT handler, state, convert_from(body, 'UTF8'), error_class FROM unsettled")
+    assert [("relay", "dead", "1", "Undecodable")] == rows
+
+
 async def test_nothing_is_published_that_a_crash_of_the_server_could_take_back(postgres_url):
     """A writer that does not wait for the disk: its row is visible before it is durable."""
     lag: list[bool] = []

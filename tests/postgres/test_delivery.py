@@ -270,3 +270,19 @@ def _all(url: str) -> int:
         return query(url, "SELECT count(DISTINCT (order_id, n)) FROM seen")[0][0]
     except Exception:  # noqa: BLE001 - it starts again
         return 0
+
+
+@pytest.mark.parametrize("time", ["20000-01-01", "0044-03-15 BC", "infinity", "-infinity"])
+async def test_a_time_that_no_datetime_can_hold_costs_its_own_message_only(postgres_url, time):
+    app = app_on(postgres_url, shop())
+    async with app.running():
+        insert = (
+            "INSERT INTO event_outbox (created_at, aggregate_type, aggregate_id, event_type, payload) "
+            "VALUES ('{}', 'order', '{}', 'order.placed', '{{\"order_id\": \"{}\"}}')"
+        )
+        script(postgres_url, insert.format(time, "a", "a"))
+        script(postgres_url, insert.format("2026-01-01", "b", "b"))
+        await until(lambda: seen(postgres_url) == [("b", 0)])
+        await until(lambda: query(postgres_url, "SELECT state FROM unsettled") == [("dead",)])
+    (message,) = query(postgres_url, "SELECT error_message FROM unsettled")
+    assert "created_at is not within the years 1 to 9999" in message[0]

@@ -18,7 +18,7 @@ import msgspec
 from eventseam.delivery.item import cause_of
 from eventseam.delivery.ownership import Ownership, Reader
 from eventseam.delivery.unsettled import keep_dead
-from eventseam.errors import CursorLost, OutcomeUnknown, StorageUnavailable
+from eventseam.errors import CursorLost, OutcomeUnknown, StorageUnavailable, Undecodable
 from eventseam.ports.probe import StorageTrouble
 from eventseam.ports.transport import Cursor, Page
 
@@ -190,7 +190,13 @@ class Relay:
         return False
 
     async def _publish(self, shift: Shift, messages: Sequence[Received]) -> bool:
-        """Publish until it is in; False if the shift is over."""
+        """Publish until it is in; False if the shift is over. What no envelope could hold whole is kept here."""
+        for message in messages:
+            if message.problem is not None and not await self._keep(shift, message, Undecodable(message.problem)):
+                return False
+        messages = [message for message in messages if message.problem is None]
+        if not messages:
+            return True
         pause = _PAUSE_FIRST_SECONDS
         self._around.seams.at("pre-publish")
         while shift.on:

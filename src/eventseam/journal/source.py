@@ -145,7 +145,9 @@ def received(row: Row) -> Received:
     problem = None
     time = moment(created_at) if isinstance(created_at, str) else created_at
     if time is None:
-        time, problem = EPOCH, f"created_at is {created_at[:64]!r}, which is no time"
+        is_text = isinstance(created_at, str)
+        shown = f"{created_at[:64]!r}, which is no time" if is_text else "not within the years 1 to 9999"
+        time, problem = EPOCH, f"created_at is {shown}"
     raw: bytes | str = payload if body is None else body
     # a foreign program's id must be one that can be compared and stored everywhere as it is
     if not (message_id.isascii() and message_id.isprintable() and 0 < len(message_id) <= _ID_MAX):

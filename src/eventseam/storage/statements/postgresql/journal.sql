@@ -7,13 +7,15 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text
   $10::text[], $11::text[]) AS each (c, k, w, p, t, m, s, r, u, h, d);
 
 -- poll: what became visible after a snapshot ($1 its running transactions, $2 its xmax), in slots $3 of channels $4.
--- The first row holds the snapshot of this very statement and the newest position given to anybody.
+-- The first row holds the snapshot of this very statement and the newest position given to anybody. A time that no
+-- datetime can hold comes as NULL.
 SELECT 0::bigint AS position, pg_current_snapshot()::text AS channel, NULL AS key, NULL AS type, NULL AS payload, NULL::bytea AS body,
   NULL::timestamptz AS created_at, NULL AS message_id, NULL AS source, NULL AS correlation_id, NULL AS causation_id, NULL AS trace,
   NULL AS content_type, NULL AS schema_id, NULL AS details, 0::smallint AS slot,
   (SELECT last_value FROM event_outbox_position_seq) AS head
 UNION ALL
-SELECT position, aggregate_type, aggregate_id, event_type, payload::text, body, created_at, message_id::text, source, correlation_id,
+SELECT position, aggregate_type, aggregate_id, event_type, payload::text, body,
+  CASE WHEN created_at >= '0001-01-01 00:00Z' AND created_at < '10000-01-01 00:00Z' THEN created_at END, message_id::text, source, correlation_id,
   causation_id, trace, content_type, schema_id, details, slot, NULL
 FROM (
   (SELECT o.* FROM event_outbox o WHERE o.era = $6::smallint AND o.x = ANY ($1::text[]::xid8[])
@@ -28,7 +30,8 @@ SELECT pg_current_snapshot()::text, min(a) - 1, max(b) FROM (
   UNION ALL SELECT min(position), max(position) FROM event_outbox WHERE era = $3::smallint AND x >= $2::text::xid8) d;
 
 -- page: the next rows of a difference ($1 s0, $2 s1, $3 done, $4 hi)
-SELECT o.position, o.aggregate_type, o.aggregate_id, o.event_type, o.payload::text, o.body, o.created_at, o.message_id::text, o.source,
+SELECT o.position, o.aggregate_type, o.aggregate_id, o.event_type, o.payload::text, o.body,
+  CASE WHEN o.created_at >= '0001-01-01 00:00Z' AND o.created_at < '10000-01-01 00:00Z' THEN o.created_at END, o.message_id::text, o.source,
   o.correlation_id, o.causation_id, o.trace, o.content_type, o.schema_id, o.details, o.slot
 FROM event_outbox o
 WHERE o.era = $8::smallint AND o.position > $3 AND o.position <= $4
