@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from eventseam import NotInTransaction, Overloaded, StorageUnavailable, WiringError
+from eventseam import ContractError, NotInTransaction, Overloaded, StorageUnavailable, TooLarge, WiringError
 from tests.guests.kinds import INSERT, Django, DjangoSqlite, SaAsyncConnection, to
 from tests.guests.shop import Asked, OrderPlaced, orders, path_of, placed, published, query
 
@@ -84,15 +84,42 @@ async def test_a_closed_connection_says_so(journal_url):
 
 
 async def test_a_database_without_a_journal_says_so(postgres_url, tmp_path):
-    with psycopg.connect(postgres_url) as connection, pytest.raises(WiringError, match="no journal yet"):
+    with psycopg.connect(postgres_url) as connection, pytest.raises(WiringError, match="sees no journal yet"):
         orders.publish(connection, PLACED)
-    with closing(sqlite3.connect(tmp_path / "db")) as connection, pytest.raises(WiringError, match="no journal yet"):
+    with (
+        closing(sqlite3.connect(tmp_path / "db")) as connection,
+        pytest.raises(WiringError, match="sees no journal yet"),
+    ):
         orders.publish(connection, PLACED)
     connection = await asyncpg.connect(postgres_url)
-    with pytest.raises(WiringError, match="no journal yet"):
+    with pytest.raises(WiringError, match="sees no journal yet"):
         async with connection.transaction():
             await orders.publish_async(connection, PLACED)
     await connection.close()
+
+
+def test_a_transaction_that_only_reads_says_so(journal_url):
+    with psycopg.connect(journal_url) as connection:
+        connection.read_only = True
+        with pytest.raises(NotInTransaction, match="only reads"):
+            orders.publish(connection, PLACED)
+        connection.rollback()
+
+
+def test_a_connection_that_cannot_hold_a_text_says_so(journal_url):
+    with psycopg.connect(journal_url, client_encoding="latin1") as connection:
+        with pytest.raises(ContractError, match="client_encoding=UTF8"):
+            orders.publish(connection, OrderPlaced("\u20ac"))
+        connection.rollback()
+
+
+@pytest.mark.parametrize("flow, error", [("", ContractError), ("a\0", ContractError), ("x" * 4097, TooLarge)])
+def test_a_correlation_id_that_cannot_be_kept_is_refused_before_the_database_sees_it(journal_url, flow, error):
+    with psycopg.connect(journal_url) as connection:
+        with pytest.raises(error, match="correlation_id"):
+            orders.publish(connection, PLACED, correlation_id=flow)
+        orders.publish(connection, PLACED, correlation_id="ß" * 2048)
+    assert 1 == len(published(journal_url))
 
 
 def test_the_users_own_factories_stay_and_are_not_used(journal_url):
@@ -123,7 +150,7 @@ def test_a_pipeline_in_autocommit_needs_a_transaction(journal_url):
 
 def test_in_a_pipeline_an_error_of_ours_is_raised_by_publish(postgres_url):
     with psycopg.connect(postgres_url) as connection, connection.pipeline():
-        with pytest.raises(WiringError, match="no journal yet"):
+        with pytest.raises(WiringError, match="sees no journal yet"):
             orders.publish(connection, PLACED)
         connection.rollback()
 

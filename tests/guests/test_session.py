@@ -273,7 +273,7 @@ def test_a_database_without_a_journal_says_so(postgres_url):
     engine = create_engine(to(postgres_url, "psycopg"), poolclass=NullPool)
     with Session(engine) as session:
         say(session, "o1")
-        with pytest.raises(WiringError, match="no journal yet"):
+        with pytest.raises(WiringError, match="sees no journal yet"):
             session.commit()
     engine.dispose()
 

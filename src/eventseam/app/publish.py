@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from eventseam.app.ctx import Publisher
 from eventseam.delivery.handler import Outgoing
-from eventseam.errors import Overloaded, WiringError
+from eventseam.errors import ContractError, Overloaded, TooLarge, WiringError
 from eventseam.journal.append import Origin, append, rows_for, timestamp
 from eventseam.journal.limits import overloaded, pending
 from eventseam.ports.sql import run_sync
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eventseam.clock import Clock, Seams
 
 _COUNT_EVERY_SECONDS = 0.05
+_CORRELATION_BYTES_MAX = 4_096
 
 
 class Outlet:
@@ -62,8 +63,18 @@ class Outlet:
 
     def _one(self, event: object, correlation_id: str | None) -> _One:
         made = self._publisher.event(event)
-        origin = Origin(self._service, correlation_id)
+        origin = Origin(self._service, _checked(correlation_id))
         return _One(made, rows_for((made,), origin, self._seams, timestamp(self._seams.clock.now()))[0], self._room)
+
+
+def _checked(correlation_id: str | None) -> str | None:
+    """A flow's name as every place can keep it. Raises ContractError or TooLarge."""
+    if correlation_id is not None:
+        if not correlation_id or "\0" in correlation_id:
+            raise ContractError(f"correlation_id={correlation_id[:64]!r}: it needs a character, and none may be NUL")
+        if (size := len(correlation_id.encode("utf-8", "replace"))) > _CORRELATION_BYTES_MAX:
+            raise TooLarge(f"a correlation_id of {size:,} bytes; the cap is {_CORRELATION_BYTES_MAX:,}")
+    return correlation_id
 
 
 class _One(NamedTuple):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from eventseam.errors import EventseamError, NotInTransaction, WiringError
+from eventseam.errors import ContractError, EventseamError, NotInTransaction, WiringError
 from eventseam.ports.sql import Sql
 from eventseam.storage.catalog import statements
 
@@ -28,7 +28,7 @@ Style = Literal["dollar", "pyformat", "numbered"]
 """How a driver wants parameters: `$1` from a list, `%(p1)s` from a dict, `?1` from a list."""
 
 _PARAMETER = re.compile(r"\$(\d+)")
-_NO_TABLE, _FAILED = "42P01", "25P02"
+_NO_TABLE, _FAILED, _READ_ONLY, _UNTRANSLATABLE = "42P01", "25P02", "25006", "22P05"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,14 @@ def explained(error: BaseException) -> EventseamError | None:
         state = getattr(each, "sqlstate", None) or getattr(each, "pgcode", None)
         if state == _NO_TABLE or (isinstance(each, sqlite3.OperationalError) and "no such table" in str(each)):
             return WiringError(
-                "this database has no journal yet. Publish into the database of EVENTSEAM_DATABASE, after an app was "
-                "started on it once"
+                "this connection sees no journal yet. Publish into the database of EVENTSEAM_DATABASE, after an app "
+                "was started on it once, with a search_path in which the journal's schema is"
+            )
+        if state == _READ_ONLY:
+            return NotInTransaction("this transaction only reads: nothing can be published in it. Begin it READ WRITE")
+        if isinstance(each, UnicodeEncodeError) or state == _UNTRANSLATABLE:
+            return ContractError(
+                "this connection's client_encoding cannot hold a text of the message. Open it with client_encoding=UTF8"
             )
         if state == _FAILED:
             return NotInTransaction(FAILED)
