@@ -165,7 +165,7 @@ def test_a_database_that_holds_a_shop_is_not_begun_anew(tmp_path):
         (["--database", "sqlite:///songs.db", "--resume"], 4, "songs.db belongs to another program."),
         (["--database", "sqlite:///typo.db", "--resume"], 3, "--resume: there is no typo.db to go on with."),
         (["--data", "nowhere"], 3, "items.csv is not there"),
-        (["--database", "mysql://x/y"], 3, "is no SQLite URL"),
+        (["--database", "mysql://x/y"], 3, "write sqlite:///FILE"),
         (["--database", "postgresql://localhost"], 3, "the URL names no database"),
         (["--processes"], 3, "--processes needs PostgreSQL"),
         (["--processes", "--database", "sqlite:///s.db"], 3, "--processes needs PostgreSQL"),

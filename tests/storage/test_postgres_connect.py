@@ -51,6 +51,11 @@ async def test_a_server_that_is_not_there_is_trouble_that_names_the_place():
     await fails("postgresql://me:secret@127.0.0.1:1/shop", StorageUnavailable, "127.0.0.1:1/shop")
 
 
+async def test_a_setting_in_the_url_that_the_server_refuses_is_told_apart_from_trouble(postgres_url):
+    await fails(f"{postgres_url}?options=-cnosuch%3D1", SettingsError, r"\"nosuch\".*Correct \?options=")
+    await fails(f"{postgres_url}?sslmode=require", StorageError, "SSL.*another sslmode")
+
+
 async def test_a_journal_of_another_cluster_is_refused_until_it_is_rebased(postgres_url):
     store = PostgresStore(postgres_url, Seams())
     await store.migrate()
@@ -198,7 +203,18 @@ def test_urls_are_read_as_libpq_reads_them(url, shown):
 @pytest.mark.parametrize(
     "url, told",
     [
-        ("postgresql://me:secret@db/shop?nonsense=1", "cannot be read"),
+        ("postgresql://me:secret@db/shop?nonsense=1", "'nonsense', which libpq does not know"),
+        ("postgresql://me:secret@db/shop?passwrd=secret", "'passwrd'"),
+        ("postgresql://me:secret@db/shop?search_path=public", r"\?options=-csearch_path%3Dshop,public"),
+        ("postgresql://me:secret%ZZ@db/shop", "write %25 for %"),
+        ("postgresql://me:my secret@db/shop", "%20 for a space"),
+        ("postgresql://me:secret@db:99999/shop", "from 1 to 65535"),
+        ("postgresql://me:12/secret@db/shop", "%2F for /"),
+        ("postgresql://me:secret@db/shop#frag", "%23"),
+        ("postgresql:/me:secret@db/shop", "lacks its //"),
+        ("postgresql://me:secret@db/shop?sslmode=yes", "sslmode.*verify-full"),
+        ("postgresql://me:secret@db/shop?target_session_attrs=bogus", "target_session_attrs.*read-write"),
+        ("postgresql://me:secret@db/shop?connect_timeout=abc", "connect_timeout"),
         ("postgresql://me:secret@db:port/shop", "port"),
         ("postgresql://me:secret@db/shop?channel_binding=require", "sslmode=verify-full"),
         ("postgresql://me:secret@db/shop?service=x", "service=…"),

@@ -9,12 +9,13 @@ import os
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from eventseam.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from urllib.parse import SplitResult
 
 PREFIX = "EVENTSEAM_"
 MASK = "***"
@@ -66,7 +67,7 @@ class Secret:
 
 
 def redact(url: str) -> str:
-    """A URL without its password, query and fragment; any other text as it is masked whole."""
+    """A URL without its password, query and fragment. What a mistake may have made a secret of is masked as well."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -74,19 +75,25 @@ def redact(url: str) -> str:
         return MASK
     if not parts.scheme:
         return MASK
+    rest = url.partition(":")[2]
+    if not rest:
+        return f"{parts.scheme}:"
+    if not rest.startswith("//") or _is_misread(parts):
+        return f"{parts.scheme}:{MASK}"
     place = parts.hostname or ""
     if port is not None:
         place = f"{place}:{port}"
     if parts.username is not None or parts.password is not None:
         place = f"{parts.username or ''}:{MASK}@{place}"
-    shown = urlunsplit((parts.scheme, place, parts.path, MASK if parts.query else "", ""))
-    return (
-        shown
-        if place
-        else shown.replace(f"{parts.scheme}:/", f"{parts.scheme}:///", 1)
-        if ":///" not in shown
-        else shown
-    )
+    return f"{parts.scheme}://{place}{parts.path}{f'?{MASK}' if parts.query else ''}"
+
+
+def _is_misread(parts: SplitResult) -> bool:
+    """Whether a password may stand where none belongs: it has a raw / ? or #, a coded colon, or lacks its host."""
+    if parts.scheme == "sqlite" and not parts.netloc:  # a file's name; a drive of Windows has a colon
+        return ":" in parts.path and "@" in parts.path
+    elsewhere = parts.path + parts.query + parts.fragment
+    return "@" in elsewhere or ":" in parts.path or "%3a" in (parts.username or "").lower()
 
 
 def _secret(text: str | Secret) -> Secret:

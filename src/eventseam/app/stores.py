@@ -37,6 +37,8 @@ def open_store(settings: Settings, seams: Seams, tx_seconds: float = 0.0) -> Sto
     if _PATH.fullmatch(url):
         raise SettingsError(f"'{url}' is a path, not the URL of a database. Write sqlite:///{url}")
     scheme = redact(url).partition(":")[0] or "?"
+    if scheme.startswith(("postgresql+", "postgres+")):
+        raise SettingsError(f"no driver is named in the URL: write postgresql:// for {scheme}://")
     raise SettingsError(
         f"no driver for a {scheme!r} database. Write EVENTSEAM_DATABASE=sqlite:///shop.db, or postgresql://…"
     )

@@ -16,6 +16,9 @@ from typing import NoReturn, TypeAlias
 from eventseam.cli.exits import MEANINGS, Exit, UsageError, complaint
 from eventseam.cli.render import Screen
 
+_LIKE_A_URL = re.compile(r"\b(?:postgres\w*[:/][^\s']*|[^\s'=]+:[^\s']*@)", re.IGNORECASE)
+"""What was typed in the wrong place and may hold a password, however misspelt the URL is."""
+
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 10_000
 
@@ -29,7 +32,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with exit code 2. Values that were typed are shown without passwords."""
-        self.exit(Exit.USAGE, complaint(UsageError(f"{message}. See: {self.prog} --help")) + "\n")
+        shown = _LIKE_A_URL.sub("***", message)
+        self.exit(Exit.USAGE, complaint(UsageError(f"{shown}. See: {self.prog} --help")) + "\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eventseam.demo.files import check_database, check_outside
-from eventseam.demo.servers import CONNECTIONS_MIN, beside, check_server, make_databases, name_of
+from eventseam.demo.servers import CONNECTIONS_MIN, beside, check_server, check_url, make_databases, name_of
 from eventseam.demo.where import NAMES, Where, outside_of
 from eventseam.errors import SettingsError
 from eventseam.storage.sqlite import path_of
@@ -42,7 +42,10 @@ def opened_place(options: Options) -> Generator[Where]:
         ):
             yield where
     elif url.startswith(("postgresql:", "postgres:")):
+        check_url(url)
         yield _on_server(options, url)
+    elif not url.startswith("sqlite:"):
+        raise SettingsError(f"--database: write sqlite:///FILE, postgresql://USER@HOST/NAME or {EMBEDDED}")
     else:
         yield _in_file(options, Path(path_of(url)))
 

@@ -31,6 +31,15 @@ def driver() -> Any:  # noqa: ANN401 - a module
     return psycopg
 
 
+def check_url(url: str) -> None:
+    """Raise SettingsError for a URL that cannot be read, before a driver does so and repeats its password."""
+    driver()
+    from eventseam.storage.postgres_url import address_of
+
+    address_of(url)
+    name_of(url)
+
+
 def said(error: Exception) -> str:
     """What the server or the network says, in one line and without what may be secret."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
@@ -38,8 +47,11 @@ def said(error: Exception) -> str:
 
 def name_of(url: str) -> str:
     """The database that a URL names in its path. Raises SettingsError if it names none."""
-    name = unquote(urlsplit(url).path.removeprefix("/"))
-    if not name:
+    try:
+        name = unquote(urlsplit(url).path.removeprefix("/"))
+    except ValueError:  # says what it has read
+        name = ""
+    if not name or "/" in name:
         raise SettingsError("--database: the URL names no database. Write postgresql://USER:PASSWORD@HOST:PORT/NAME")
     return name
 

@@ -6,6 +6,7 @@ journal that was written in another cluster. A standby is trouble, not an error:
 
 from __future__ import annotations
 
+import re
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -14,7 +15,7 @@ import asyncpg
 
 from eventseam.errors import SettingsError, StorageError, StorageUnavailable
 from eventseam.storage.postgres_binding import Connection
-from eventseam.storage.postgres_errors import is_refusal, is_trouble, told
+from eventseam.storage.postgres_errors import is_refusal, is_trouble, sqlstate, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -176,17 +177,32 @@ _POOLER: Final = (
 )
 
 
+_WRONG_SETTING: Final = ("22", "42")
+"""A value, or a name, that the server does not take."""
+
+_UNKNOWN_PARAMETER: Final = "unrecognized configuration parameter"
+_NO_TLS: Final = re.compile("rejected SSL upgrade|does not support SSL")
+
+
 def refused(address: Address, error: BaseException, *, known: bool) -> Exception:
     """What a connection that did not come about means: SettingsError, StorageError or StorageUnavailable."""
     if isinstance(error, asyncpg.ClientConfigurationError):
         return SettingsError(f"{address.shown}: {error}")
     if "unsupported startup parameter" in str(error):
         return StorageError(f"{address.shown}: {_POOLER}")
+    if sqlstate(error)[:2] in _WRONG_SETTING or _UNKNOWN_PARAMETER in str(error):
+        return SettingsError(f"{address.shown}: {_first_line(error)}. Correct ?options=… in the URL, or PGOPTIONS")
+    if _NO_TLS.search(str(error)):
+        return StorageError(f"{address.shown}: {_first_line(error)}. Set TLS up on the server, or give another sslmode")
     if is_refusal(error) and not known:
         return StorageError(told(address.shown, error))
     if isinstance(error, TimeoutError):
         return StorageUnavailable(f"{address.shown}: no answer. Check the address, the server and the network.")
     return StorageUnavailable(told(address.shown, error))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")
 
 
 def _keep_alive(raw: asyncpg.Connection[Any], options: PostgresOptions) -> None:

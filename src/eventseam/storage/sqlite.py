@@ -65,7 +65,7 @@ class SqliteOptions:
 def path_of(url: str) -> str:
     """The file of a `sqlite:///relative.db` or `sqlite:////absolute.db` URL. Raises SettingsError."""
     if not url.startswith("sqlite:///") or not (path := url[len("sqlite:///") :]):
-        message = f"{url!r} is no SQLite URL. Write sqlite:///shop.db (beside you) or sqlite:////var/lib/shop.db"
+        message = "the URL is no SQLite URL. Write sqlite:///shop.db (beside you) or sqlite:////var/lib/shop.db"
         raise SettingsError(message)
     if path == ":memory:" or "mode=memory" in path:
         message = (
