@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from bench.postgres.databases import Databases
 
 CLASSIC, FASTSTREAM = "classic, one connection", "FastStream handler, classic body"
+CLASSIC_DEF = "classic by psycopg, one connection"
 _FLOOR = "page, decode, inbox, row, outbox, position; nothing else"
 _TODAY = "SELECT, BEGIN, 3 INSERTs, COMMIT per message; a failing message stops it"
 _OURS = "all of it, and lanes, retry, circuit, time-outs, fence, lease, slots, stop, limits"
 _MUST_OF_RAW: dict[Form, float] = {"sql": 0.6, "core constant": 0.6, "orm": 0.5, "def": 0.5}
 """Not `core`: SQLAlchemy needs as long as the floor's whole message to build `insert(…).values(…)` anew."""
 _SLOW: tuple[Form, ...] = ("tx", "tx def")
+_BLOCKING: tuple[Form, ...] = ("def", "tx def")
 _SLOWER = 10
 """What takes a transaction per message gets so much fewer messages."""
 KEYS = (None, 200)
@@ -34,6 +36,7 @@ def consume(count: int, databases: Databases, forms: tuple[Form, ...] = get_args
     variants = [
         *(Variant(f"raw, {_called(keys)}", _measured(databases, _raw, count, keys), _FLOOR) for keys in KEYS),
         Variant(CLASSIC, _measured(databases, _classic, few, None), _TODAY),
+        Variant(CLASSIC_DEF, _measured(databases, _classic_def, few, None), _TODAY),
     ]
     if peers:
         from bench.postgres.peers import faststream  # it is installed for `make bench` only
@@ -54,10 +57,13 @@ def _comparisons(ours: str, floor: str, form: Form) -> list[Comparison]:
     distinct = "distinct" in ours
     must = _MUST_OF_RAW.get(form)
     times = 1.5 if form in _SLOW else 15.0 if form == "sql" else None
-    return [
+    found = [
         Comparison(f"{ours}: of raw", ours, floor, must=must if distinct else None),
         Comparison(f"{ours}: times classic", ours, CLASSIC, must=times if distinct else None),
     ]
+    if form in _BLOCKING:
+        found.append(Comparison(f"{ours}: times classic by psycopg", ours, CLASSIC_DEF))
+    return found
 
 
 def _called(keys: int | None) -> str:
@@ -86,6 +92,12 @@ def _raw(url: str, count: int) -> Timing:
 
 def _classic(url: str, count: int) -> Timing:
     return asyncio.run(by_hand(url, count, raw.Floor.consume_classic))
+
+
+def _classic_def(url: str, count: int) -> Timing:
+    watch = Watch()
+    raw.consume_classic_blocking(url, count)
+    return watch.per(count)
 
 
 async def by_hand(url: str, count: int, consume_page: Callable[[raw.Floor], object]) -> Timing:

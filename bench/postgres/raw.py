@@ -51,14 +51,31 @@ _BEGIN = (
 _MOVE = "UPDATE positions SET done = $1, rev = rev + 1 WHERE reader = 'raw' AND slot = 0 AND rev = $2"
 
 
+class Codec:
+    """An order decoded and its receipt encoded, without anything around it."""
+
+    def __init__(self) -> None:
+        """Prepare both."""
+        self.decode = msgspec.json.Decoder(OrderPlaced).decode
+        self.encode = msgspec.json.Encoder(decimal_format="string").encode
+        self.new_id = Uuid7Ids().new
+
+    def rows(self, row: Sequence[Any], at: datetime) -> tuple[str, tuple[Any, ...], tuple[Any, ...]]:
+        """The id of a message of the journal, and the receipt and the event that it makes."""
+        _, payload, message_id, correlation, trace = row
+        event = self.decode(payload)
+        body = self.encode(ReceiptMade(event.order_id, event.total)).decode()
+        made = ("receipt", event.order_id, "receipt.made", body, at, self.new_id(), "receipts")
+        receipt = (event.order_id, event.customer, event.total)
+        return message_id, receipt, (*made, correlation, message_id, trace)
+
+
 class Floor:
     """One connection that appends and consumes. It decodes, encodes and writes; nothing else."""
 
     def __init__(self, connection: asyncpg.Connection[Any], done: int, rev: int) -> None:
         """Use `open`."""
-        self._decode = msgspec.json.Decoder(OrderPlaced).decode
-        self._encode = msgspec.json.Encoder(decimal_format="string").encode
-        self._new_id = Uuid7Ids().new
+        self._codec = Codec()
         self._connection = connection
         self._done, self._rev = done, rev
 
@@ -74,9 +91,17 @@ class Floor:
         for start in range(first, last, BATCH):
             at, rows = datetime.now(UTC), []
             for number in range(start, min(last, start + BATCH)):
-                event, message_id = placed(number, keys), self._new_id()
+                event, message_id = placed(number, keys), self._codec.new_id()
                 digits = message_id.replace("-", "")
-                row = ("order", event.customer, "order.placed", self._encode(event).decode(), at, message_id, "web")
+                row = (
+                    "order",
+                    event.customer,
+                    "order.placed",
+                    self._codec.encode(event).decode(),
+                    at,
+                    message_id,
+                    "web",
+                )
                 rows.append((*row, message_id, None, traceparent(digits, digits[16:])))
             await self._connection.execute(_APPEND_MANY, *zip(*rows, strict=True))
 
@@ -91,7 +116,7 @@ class Floor:
     async def consume(self) -> int:
         """Handle one page in one transaction; how many messages that was."""
         at, page = datetime.now(UTC), await self.page()
-        rows = [self._rows(row, at) for row in page]
+        rows = [self._codec.rows(row, at) for row in page]
         ids, receipts, events = ([row[number] for row in rows] for number in range(3))
         async with self._connection.transaction():
             await self._connection.execute(_INBOX_MANY, ids, at)
@@ -110,20 +135,12 @@ class Floor:
 
     async def handle(self, row: Sequence[Any]) -> None:
         """The body of a classic handler."""
-        message_id, receipt, event = self._rows(row, datetime.now(UTC))
+        message_id, receipt, event = self._codec.rows(row, datetime.now(UTC))
         await handle(self._connection, message_id, receipt, event)
 
     async def close(self) -> None:
         """Close the connection."""
         await self._connection.close()
-
-    def _rows(self, row: Sequence[Any], at: datetime) -> tuple[str, tuple[Any, ...], tuple[Any, ...]]:
-        _, payload, message_id, correlation, trace = row
-        event = self._decode(payload)
-        body = self._encode(ReceiptMade(event.order_id, event.total)).decode()
-        made = ("receipt", event.order_id, "receipt.made", body, at, self._new_id(), "receipts")
-        receipt = (event.order_id, event.customer, event.total)
-        return message_id, receipt, (*made, correlation, message_id, trace)
 
     async def _move(self, done: int) -> None:
         moved = await self._connection.execute(_MOVE, done, self._rev)
@@ -141,6 +158,23 @@ async def handle(
         await connection.execute(_INBOX, message_id, event[4])
         await connection.execute(_RECEIPT, *receipt)
         await connection.execute(APPEND, *event)
+
+
+def consume_classic_blocking(url: str, count: int) -> None:
+    """The same by psycopg, as users of `def` handlers write it."""
+    codec, left, done = Codec(), count, 0
+    with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
+        while left > 0:
+            page = connection.execute(_TAIL, (done, BATCH)).fetchall()
+            for row in page:
+                message_id, receipt, event = codec.rows(row, datetime.now(UTC))
+                if connection.execute(_SEEN, (message_id,)).fetchone() is not None:
+                    continue
+                with connection.transaction():
+                    connection.execute(_INBOX, (message_id, event[4]))
+                    connection.execute(_RECEIPT, receipt)
+                    connection.execute(APPEND, event)
+            left, done = left - len(page), page[-1][0]
 
 
 def settle(url: str) -> None:

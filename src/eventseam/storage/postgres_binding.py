@@ -17,7 +17,7 @@ import asyncpg
 from eventseam.errors import EventseamError, StorageUnavailable
 from eventseam.storage.catalog import statements
 from eventseam.storage.postgres_copy import JOURNAL, ROWS_MIN, Target, journal_records, target_of
-from eventseam.storage.postgres_errors import is_trouble, told
+from eventseam.storage.postgres_errors import is_out_of_reach, is_trouble, told
 from eventseam.storage.postgres_simple import execute
 from eventseam.storage.postgres_values import WIDE_OIDS, Fit, fit, fit_of
 
@@ -39,6 +39,7 @@ _ENDS_TRANSACTION: Final = re.compile(
 _OUTLIVES_TRANSACTION: Final = re.compile(
     _BEFORE + r"(?:SET(?!\s+(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)|RESET)\b", re.IGNORECASE | re.DOTALL
 )
+_EMPTIES_SESSION: Final = re.compile(_BEFORE + r"(?:DEALLOCATE|DISCARD)\b", re.IGNORECASE)
 _CONCERNS_OTHERS: Final = re.compile(_BEFORE + r"(?:SAVEPOINT|RELEASE|ROLLBACK|SET)\b", re.IGNORECASE | re.DOTALL)
 _PLAIN_INSERT: Final = re.compile(
     r"(?is)^\s*(INSERT\s+INTO\s+([\w.\"]+)\s*\(([\w\s,\"]+)\))\s*VALUES\s*\(([\s,$\d]+)\)\s*"
@@ -68,12 +69,18 @@ def named_statements() -> Mapping[str, str]:
 @lru_cache(maxsize=512)
 def checked(statement: str) -> str:
     """A user's SQL as it is. Raises EventseamError for what is none, or what would end or outlive the transaction."""
-    if " " not in statement.strip():
-        raise EventseamError(f"{statement!r} is neither a named statement nor SQL")
+    if "\0" in statement:
+        raise EventseamError(f"{statement!r} has a NUL character in it, where PostgreSQL ends the text: take it out")
     if _ENDS_TRANSACTION.match(statement):
         raise EventseamError(
             f"{statement!r}: the transaction is not the handler's to end. Return to commit it, raise to undo it"
         )
+    if _EMPTIES_SESSION.match(statement):
+        raise EventseamError(
+            f"{statement!r} would take away what others have prepared on this connection: leave it out"
+        )
+    if " " not in statement.strip():
+        raise EventseamError(f"{statement!r} is neither a named statement nor SQL")
     if _OUTLIVES_TRANSACTION.match(statement):
         raise EventseamError(f"{statement!r} would hold for whoever uses the connection next: write SET LOCAL")
     return statement
@@ -188,15 +195,18 @@ class Connection:
         """Prepare everything anew: the schema has changed."""
         self._kept.clear()
 
-    async def command(self, text: str, timeout_seconds: float | None = None) -> str:
-        """Run a statement, or several, without parameters; the last command tag. Raises StorageUnavailable."""
+    async def command(self, text: str, timeout_seconds: float | None = None, statement: str = "") -> str:
+        """Run a statement, or several, without parameters; the last command tag. Raises StorageUnavailable.
+
+        `statement` is the one of ours that is in it.
+        """
         if text == NO_BEGIN:
             return text
         self.since = self.monotonic()
         try:
             return await self.raw.execute(text, timeout=timeout_seconds)
         except Exception as error:
-            self._raise_trouble(error)
+            self._raise_trouble(error, statement)
             raise
         finally:
             self.since = math.inf
@@ -206,12 +216,18 @@ class Connection:
         if opening is None:
             await self.command(text)
             return
+        name = await self.name_of(opening.statement)
+        opening.changed = count_of(
+            await self.command(f"{text}; {execute(name, opening.args)}", statement=opening.statement)
+        )
+
+    async def name_of(self, statement: str) -> str:
+        """What a statement is called on this connection. Raises StorageUnavailable."""
         try:
-            name = (await self.prepared(opening.statement)).statement.get_name()
+            return (await self.prepared(statement)).statement.get_name()
         except Exception as error:
-            self._raise_trouble(error)
+            self._raise_trouble(error, statement)
             raise
-        opening.changed = count_of(await self.command(f"{text}; {execute(name, opening.args)}"))
 
     async def roll_back(self) -> None:
         """Undo what has begun; close the connection if it does not answer soon."""
@@ -221,21 +237,25 @@ class Connection:
             except BaseException:  # noqa: BLE001 - whatever keeps it from answering, also a second cancellation
                 self.raw.terminate()
 
-    def _raise_trouble(self, error: Exception) -> None:
+    def _raise_trouble(self, error: Exception, statement: str = "") -> None:
         """Raise StorageUnavailable if that is what an error means."""
-        cause = self.explained(error)
+        cause = self.explained(error, statement)
         if cause is not error:
             raise cause from error
         if is_trouble(error):
             raise StorageUnavailable(told(self.place, error)) from error
 
-    def explained(self, error: BaseException) -> BaseException:
-        """StorageUnavailable if the connection is lost, after which it is closed; else the error itself."""
+    def explained(self, error: BaseException, statement: str = "") -> BaseException:
+        """StorageUnavailable if the connection is lost, after which it is closed, or if `statement` is ours and what it
+        needs is out of reach; else the error itself.
+        """
         if isinstance(error, TimeoutError):
             self.raw.terminate()
             return StorageUnavailable(f"{self.place}: no answer in time. Check the server and the network.")
         if isinstance(error, OSError | asyncpg.InternalClientError) or self.raw.is_closed():
             self.raw.terminate()
+            return StorageUnavailable(told(self.place, error))
+        if is_out_of_reach(error) and statement in named_statements():
             return StorageUnavailable(told(self.place, error))
         return error
 
@@ -273,7 +293,7 @@ class AsyncpgSql:
         try:
             await self._many(await self._prepared(statement), args)
         except Exception as error:
-            if (cause := self._connection.explained(error)) is error:
+            if (cause := self._connection.explained(error, statement)) is error:
                 raise
             raise cause from error
         finally:
@@ -285,7 +305,7 @@ class AsyncpgSql:
             prepared = await self._prepared(statement)
             return prepared, await prepared.run(*(fit(prepared.fits, args) if prepared.fits else args))
         except Exception as error:
-            if (cause := self._connection.explained(error)) is error:
+            if (cause := self._connection.explained(error, statement)) is error:
                 raise
             raise cause from error
         finally:
@@ -351,13 +371,12 @@ class SharedSql(AsyncpgSql):
             return await super()._run(statement, args)
 
     async def _holds(self, rows: Sequence[Sequence[object]]) -> bool:
-        """Whether an append could be held back; many rows, and values that have no literal, go out at once."""
-        if not 0 < len(rows) < _WIDE_ROWS_MIN:
+        """Whether an append could be held back; several rows, and values that have no literal, go out at once."""
+        if len(rows) != 1:
             return False
-        prepared = await self._prepared("append")
+        name = await self._connection.name_of("append_one")
         try:
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            self._held = f"{execute(prepared.statement.get_name(), columns)}; "
+            self._held = f"{execute(name, rows[0])}; "
         except ValueError:
             return False
         return True
@@ -365,4 +384,4 @@ class SharedSql(AsyncpgSql):
     async def _send_held(self) -> None:
         if self._held:
             held, self._held = self._held, ""
-            await self._connection.command(held)
+            await self._connection.command(held, statement="append")

@@ -115,8 +115,8 @@ class PsycopgSql:
         check_recorded(statement)
         self._send_held()
         text = self._named.get(statement)
-        if statement == "append":
-            self._held = [as_text(list(column)) for column in zip(*args, strict=True)]
+        if statement == "append" and len(args) == 1:
+            self._held = [as_text(value) for value in args[0]]
         elif text is None:
             self._theirs.executemany(_checked(statement), [self._bound(statement, values) for values in args])
         elif b"unnest(" in text:
@@ -137,7 +137,7 @@ class PsycopgSql:
     def _send_held(self) -> None:
         if self._held:
             held, self._held = self._held, ()
-            self._ours.execute(self._named["append"], held)
+            self._ours.execute(self._named["append_one"], held)
 
     def _run(self, statement: str, args: Sequence[object]) -> RawCursor[Any]:
         self._send_held()

@@ -6,6 +6,12 @@ SELECT c, k, w, CASE WHEN strpos(p, '\u0000') = 0 THEN p::jsonb END, CASE WHEN s
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
   $10::text[], $11::text[]) AS each (c, k, w, p, t, m, s, r, u, h, d);
 
+-- append_one: add one message. The same by plain values, which cost the server a third of that.
+INSERT INTO event_outbox (aggregate_type, aggregate_id, event_type, payload, body, created_at, message_id, source,
+  correlation_id, causation_id, trace, details)
+VALUES ($1, $2, $3, CASE WHEN strpos($4::text, '\u0000') = 0 THEN $4::text::jsonb END,
+  CASE WHEN strpos($4::text, '\u0000') > 0 THEN convert_to($4::text, 'UTF8') END, $5::text::timestamptz, $6::text::uuid, $7, $8, $9, $10, $11);
+
 -- poll: what became visible after a snapshot ($1 its running transactions, $2 its xmax), in slots $3 of channels $4.
 -- The first row holds the snapshot of this very statement and the newest position given to anybody. A time that no
 -- datetime can hold comes as NULL.
