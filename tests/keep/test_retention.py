@@ -12,7 +12,7 @@ from eventseam.app.retention import sweep_once
 from eventseam.app.stores import open_store
 from eventseam.clock import Seams
 from eventseam.journal.append import timestamp
-from eventseam.journal.retention import Windows, accept_gaps, force, forget_reader, gaps, needs, trim
+from eventseam.journal.retention import Windows, accept_gaps, force, forget_reader, gaps, inbox_dropped, needs, trim
 from tests.support import file
 from tests.support.place import url_of
 from tests.support.run import MovedClock, make_app, quick_settings, running
@@ -139,10 +139,21 @@ async def test_a_sweep_keeps_the_windows_and_goes_on_until_nothing_is_left(place
         await app.wait_idle()
         clock.jump(2 * 86_400)
         await sweep_once(app._room.store, app.settings, clock)
-        assert (300, 0) == (journal(place), file.query(place, "SELECT count(*) FROM processed_events")[0][0])
+        remembered = file.query(place, "SELECT count(*) FROM processed_events WHERE service <> ''")[0][0]
+        assert (300, 0) == (journal(place), remembered)
         clock.jump(7 * 86_400)
         await sweep_once(app._room.store, app.settings, clock)
         assert 0 == journal(place)
+
+
+async def test_it_is_known_up_to_when_the_inbox_was_dropped_whoever_kept_it_for_the_shortest(place):
+    await publish(place, 1)
+    assert await on_store(place, inbox_dropped) is None
+    await on_store(place, lambda sql: trim(sql, Windows(EARLIER, EARLIER), 100))
+    assert await on_store(place, inbox_dropped) is None, "nothing was old enough"
+    assert 1 == (await on_store(place, lambda sql: trim(sql, Windows(EARLIER, LATER), 100))).inbox
+    assert (0, 0) == await on_store(place, lambda sql: trim(sql, Windows(EARLIER, EARLIER), 100))
+    assert LATER == timestamp(await on_store(place, inbox_dropped))
 
 
 async def test_dead_letters_are_kept_unless_a_time_is_set_and_what_waits_behind_goes_on(place):

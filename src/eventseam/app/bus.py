@@ -7,13 +7,14 @@ service itself: a message has one way.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from eventseam.app.stores import open_bus, open_source
 from eventseam.delivery.handler import Handler
 from eventseam.delivery.relay import Relay
 from eventseam.errors import WiringError
-from eventseam.journal.bus import BusMemory
+from eventseam.journal.bus import RELAY, BusMemory, Moving, on_bus, refuse_rings, start_relay
 from eventseam.journal.source import Hint
 from eventseam.journal.starts import Starts, register
 from eventseam.ports.sql import Sql, Store
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
     from eventseam.app.service import Service
     from eventseam.delivery.committer import Surroundings
     from eventseam.delivery.options import EngineOptions
-
-RELAY = "relay@bus"
-
-
-def on_bus(service: str) -> str:
-    """The name, in a service's own database, of its positions on the bus."""
-    return f"{service}@bus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +46,26 @@ class Bus:
     hint: Hint
 
     async def open(self, own: Store, app: App, services: Iterable[Service[Any]]) -> None:
-        """Make its tables, and the positions that its readers begin with."""
+        """Make its tables, and the positions that its readers begin with.
+
+        Raises WiringError for a bus from which messages would come back, StorageError for services that cannot leave
+        the journal that they have read until now.
+        """
         await self.store.migrate()
-        listening: list[tuple[str, Starts]] = [(service.name, service.starts) for service in app.services]
-        await self.store.write(lambda sql: register(sql, listening, self.store.slots))
+        await refuse_rings(own, self.store)
         here = [(on_bus(service.name), slot) for service in services for slot in range(self.store.slots)]
-        inside = [RELAY, *(service.name for service in services if _hears_itself(service))]
-        reading = [(reader, slot) for reader in inside for slot in range(own.slots)]
+        inside = [(service.name, slot) for service in services if _hears_itself(service) for slot in range(own.slots)]
+        moving = _moving(app)
 
         async def prepare(sql: Sql) -> None:
+            await start_relay(sql, own.slots, moving)
             await sql.many("new_remote_position", here)
-            await sql.many("new_position", reading)
+            await sql.many("new_position", inside)
 
         await own.write(prepare)
+        await refuse_rings(own, self.store)  # one that began at the same time has made its relay by now
+        listening: list[tuple[str, Starts]] = [(service.name, service.starts) for service in app.services]
+        await self.store.write(lambda sql: register(sql, listening, self.store.slots))
 
     def parts(self, service: str, handlers: Sequence[Handler], unrouted: Handler, own: LogSource) -> list[Part]:
         """The service's handlers by what they read. Raises WiringError for one that would need both."""
@@ -81,7 +82,7 @@ class Bus:
         from eventseam.transports.postgres import PostgresSink
 
         relay = Relay(RELAY, open_source(own, hint), PostgresSink(self.store), around, options)
-        relay.channels = sorted({known.channel.name for known in app.registry.types if not known.channel.internal})
+        relay.channels = _public(app)
         return relay
 
 
@@ -89,6 +90,23 @@ def bus_of(app: App) -> Bus | None:
     """The bus that an app's settings name, not opened yet; None where the journal is the bus."""
     store = open_bus(app.settings, app.seams)
     return None if store is None else Bus(store, Hint())
+
+
+def _moving(app: App) -> Moving:
+    """What leaves the journal for the bus, the first time that an app has one."""
+    now = app.seams.clock.now()
+    return Moving(
+        services=frozenset(service.name for service in app.services),
+        staying=frozenset(service.name for service in app.services if _hears_itself(service)),
+        channels=_public(app),
+        now=now,
+        remembered=now - timedelta(hours=app.settings.inbox_hours),
+    )
+
+
+def _public(app: App) -> list[str]:
+    """The channels that are relayed."""
+    return sorted({known.channel.name for known in app.registry.types if not known.channel.internal})
 
 
 def _hears_itself(service: Service[Any]) -> bool:

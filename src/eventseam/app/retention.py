@@ -32,9 +32,10 @@ def check_inbox(settings: Settings, services: Iterable[Service[Any]]) -> None:
     """Raise WiringError if a message may come again, by a bus, after the inbox has forgotten it."""
     if settings.transport_url.startswith("journal:"):
         return  # positions are written with the effects: nothing comes again
-    slowest = max(
-        (each for service in services for each in service.declarations), key=lambda each: each.options.timeout_seconds
-    )
+    declared = (each for service in services for each in service.declarations)
+    slowest = max(declared, key=lambda each: each.options.timeout_seconds, default=None)
+    if slowest is None:
+        return  # nothing is handled here, so nothing twice
     needed = slowest.options.timeout_seconds + settings.lease_seconds + settings.grace_seconds
     if settings.inbox_hours * 3_600 < needed:
         raise WiringError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from eventseam.app.bus import RELAY, Bus, Part, bus_of
+from eventseam.app.bus import Bus, Part, bus_of
 from eventseam.app.handlers import Bench
 from eventseam.app.retention import check_inbox
 from eventseam.app.stores import open_source, open_store
@@ -21,6 +21,7 @@ from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.policy import Retry
 from eventseam.delivery.relay import Relay
 from eventseam.delivery.unsettled import count_unsettled
+from eventseam.journal.bus import RELAY
 from eventseam.journal.limits import Limits
 from eventseam.journal.look import lag
 from eventseam.journal.source import Hint

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from eventseam.app.bus import RELAY
 from eventseam.cli.exits import Exit
 from eventseam.cli.parsing import Command, add_database, seconds, target
 from eventseam.cli.render import Screen, Table
@@ -15,6 +14,7 @@ from eventseam.cli.store import database_of, read
 from eventseam.cli.target import load_app
 from eventseam.clock import SystemClock
 from eventseam.delivery.unsettled import StateCount, count_unsettled
+from eventseam.journal.bus import RELAY
 from eventseam.journal.look import Lag, ReaderLag, by_reader, lag
 
 if TYPE_CHECKING:

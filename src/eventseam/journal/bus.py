@@ -6,15 +6,107 @@ server which the numbers do not, and rows would be lost.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from eventseam.errors import StorageError, WiringError
+from eventseam.journal.append import timestamp
+from eventseam.journal.retention import forget_reader, gaps, inbox_dropped, needs
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from eventseam.ports.sql import Sql, Store
     from eventseam.ports.transport import Cursor
+
+
+RELAY: Final = "relay@bus"
+_ON_BUS: Final = "@bus"
+
+
+def on_bus(service: str) -> str:
+    """The name, in a service's own database, of its positions on the bus."""
+    return f"{service}{_ON_BUS}"
+
+
+class Moving(NamedTuple):
+    """Services that are to read a bus from now on, those of them that read their own journal as well, and what of it
+    is relayed. What was handled before `remembered` may come again as if it were new.
+    """
+
+    services: frozenset[str]
+    staying: frozenset[str]
+    channels: Sequence[str]
+    now: datetime
+    remembered: datetime
+
+
+async def refuse_rings(own: Store, bus: Store) -> None:
+    """Raise WiringError for a bus from which messages come back into the journal that they were relayed from."""
+    if own.dialect == bus.dialect and await own.ask("journal_identity") == await bus.ask("journal_identity"):
+        raise WiringError(
+            "EVENTSEAM_TRANSPORT names the service's own database: each message would be copied to where it is, "
+            "without end. Leave EVENTSEAM_TRANSPORT out: in one database the journal is the bus. Or name another "
+            "database, or another schema of this one."
+        )
+    if await bus.ask("revisions", [RELAY]):
+        raise WiringError(
+            f"the database that EVENTSEAM_TRANSPORT names is relayed to a bus itself (its reader {RELAY}): messages "
+            "could go round for ever. Give all services one bus, which no app has as its EVENTSEAM_DATABASE. If none "
+            f"has it any more: eventseam journal forget-reader {RELAY} --database <the bus>"
+        )
+    readers = ", ".join(row[0] for row in await own.ask("bus_readers"))
+    if readers:
+        raise WiringError(
+            f"EVENTSEAM_DATABASE names a database that is a bus itself (read by {readers}), and EVENTSEAM_TRANSPORT "
+            "another one: messages could go round for ever. Give all services one bus, and each a database of its own. "
+            "If it is a bus no more: eventseam journal forget-reader, for each of these readers"
+        )
+
+
+async def start_relay(sql: Sql, slots: int, moving: Moving) -> None:
+    """Make the relay's positions, unless they are there: where services have read the journal itself, it goes on there.
+
+    It begins with the first message that one of them has not finished, and they are no readers of the journal any more.
+    Raises StorageError where that would hand out again what inboxes have forgotten, or while somebody reads there.
+    """
+    await sql.rows("lock_retention")
+    if await sql.rows("revisions", [RELAY]):
+        return
+    readers = {str(row[0]) for row in await sql.rows("all_positions")}
+    leaving = sorted(readers & moving.services - moving.staying)
+    is_first = not any(reader.endswith(_ON_BUS) for reader in readers)
+    if not leaving and not (is_first and readers & moving.services):
+        await sql.changed("start_at_beginning", RELAY, list(range(slots)))
+        return
+    await sql.changed("start_unread", RELAY, list(range(slots)), list(moving.channels))
+    await _refuse_repeats(sql, moving)
+    for reader in leaving:
+        await forget_reader(sql, reader, moving.now.timestamp())
+
+
+async def _refuse_repeats(sql: Sql, moving: Moving) -> None:
+    """Raise StorageError if a reader is behind by more than inboxes remember, or has a gap."""
+    lost = sorted(each.reader for each in await gaps(sql) if each.reader in moving.services)
+    if lost:
+        raise StorageError(
+            f"{', '.join(lost)} lost messages of the journal before EVENTSEAM_TRANSPORT was set. Repair what depends "
+            f"on them and run: eventseam journal accept-gap {' '.join(lost)}"
+        )
+    dropped = await inbox_dropped(sql)
+    since = moving.remembered if dropped is None else max(dropped, moving.remembered)
+    late = [each for each in await needs(sql, timestamp(since)) if not each.reader.endswith(_ON_BUS)]
+    if late:
+        names = ", ".join(each.reader for each in late)
+        raise StorageError(
+            f"EVENTSEAM_TRANSPORT is new to this database, and {names} did not finish messages from before "
+            f"{timestamp(since)}. What came after these would go to the bus again, also for those who have handled it, "
+            "and inboxes do not remember that time. Run the app without EVENTSEAM_TRANSPORT until `eventseam lag` "
+            "shows 0, then set it. A reader that will never run again: eventseam journal forget-reader"
+        )
 
 
 class BusMemory:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from eventseam.errors import StorageError
+from eventseam.journal.source import moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from eventseam.ports.sql import Sql
 
@@ -59,7 +61,17 @@ async def trim(sql: Sql, windows: Windows, rows_max: int) -> Dropped:
     if not (await sql.rows("may_trim"))[0][0]:
         return Dropped(0, 0)
     journal = await sql.changed("trim_journal", windows.journal_before, rows_max)
-    return Dropped(journal, await sql.changed("trim_inbox", windows.inbox_before, rows_max))
+    inbox = await sql.changed("trim_inbox", windows.inbox_before, rows_max)
+    if inbox:  # whoever would publish something again has to know
+        await sql.changed("forget_dropped", windows.inbox_before)
+        await sql.changed("note_dropped", windows.inbox_before)
+    return Dropped(journal, inbox)
+
+
+async def inbox_dropped(sql: Sql) -> datetime | None:
+    """The time before which the inbox remembers nothing, whoever dropped it; None if nothing was dropped."""
+    text = (await sql.rows("inbox_dropped"))[0][0]
+    return None if text is None else moment(text)
 
 
 async def force(sql: Sql, journal_before: str, rows_max: int) -> int:

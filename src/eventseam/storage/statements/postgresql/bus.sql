@@ -22,3 +22,10 @@ SELECT set_config('synchronous_commit', 'on', true);
 
 -- new_remote_position: make the row of a slot of another journal, whose cursor is kept there: all of ours is finished
 INSERT INTO positions (reader, slot, s0) VALUES ($1, $2, '9223372036854775807:9223372036854775807:') ON CONFLICT DO NOTHING;
+
+-- journal_identity: which journal this is, by whatever address it is reached: its cluster, its database and its table
+SELECT (SELECT system_identifier::text FROM pg_control_system()), (SELECT oid::text FROM pg_database WHERE datname = current_database()),
+  'event_outbox'::regclass::oid::text;
+
+-- bus_readers: the readers of other databases that read this one as their bus
+SELECT DISTINCT reader FROM positions WHERE owner = 'bus' ORDER BY 1;

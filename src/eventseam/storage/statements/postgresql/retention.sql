@@ -14,7 +14,7 @@ DELETE FROM event_outbox WHERE position IN (
 
 -- trim_inbox: drop up to $2 inbox rows that are older than $1
 DELETE FROM processed_events WHERE ctid = ANY (ARRAY (
-  SELECT ctid FROM processed_events WHERE processed_at < $1::text::timestamptz LIMIT $2));
+  SELECT ctid FROM processed_events WHERE processed_at < $1::text::timestamptz AND service <> '' LIMIT $2));
 
 -- old_dead: the ids of up to $2 dead letters that are dead since before $1 (Unix seconds)
 SELECT id FROM unsettled WHERE state = 'dead' AND since < $1 ORDER BY id LIMIT $2;
@@ -64,3 +64,12 @@ DELETE FROM members WHERE reader = $1;
 
 -- mark_gaps: force_journal does
 SELECT 1 WHERE $1::text IS NOT NULL AND $2::bigint IS NOT NULL;
+
+-- forget_dropped: what `note_dropped` noted of times before $1
+DELETE FROM processed_events WHERE service = '' AND processed_at < $1::text::timestamptz;
+
+-- note_dropped: a row of no service says that the inbox remembers nothing of before $1
+INSERT INTO processed_events (event_id, service, handler, processed_at) VALUES ($1, '', '', $1::text::timestamptz) ON CONFLICT DO NOTHING;
+
+-- inbox_dropped: the time before which the inbox remembers nothing; none if nothing was dropped
+SELECT to_char(max(processed_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') FROM processed_events WHERE service = '';

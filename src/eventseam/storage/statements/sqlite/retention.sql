@@ -11,7 +11,7 @@ DELETE FROM event_outbox WHERE id IN (
 
 -- trim_inbox: of the $2 oldest inbox rows drop those older than $1
 DELETE FROM processed_events WHERE rowid IN (
-  SELECT rowid FROM (SELECT rowid, processed_at FROM processed_events ORDER BY rowid LIMIT $2) WHERE processed_at < $1);
+  SELECT rowid FROM (SELECT rowid, processed_at FROM processed_events WHERE service <> '' ORDER BY rowid LIMIT $2) WHERE processed_at < $1);
 
 -- old_dead: the ids of up to $2 dead letters that are dead since before $1 (Unix seconds)
 SELECT id FROM unsettled WHERE state = 'dead' AND since < $1 ORDER BY id LIMIT $2;
@@ -50,3 +50,12 @@ DELETE FROM positions WHERE reader = $1;
 
 -- forget_members: its processes
 DELETE FROM members WHERE reader = $1;
+
+-- forget_dropped: what `note_dropped` noted of times before $1
+DELETE FROM processed_events WHERE service = '' AND processed_at < $1;
+
+-- note_dropped: a row of no service says that the inbox remembers nothing of before $1
+INSERT INTO processed_events (event_id, service, handler, processed_at) VALUES ($1, '', '', $1) ON CONFLICT DO NOTHING;
+
+-- inbox_dropped: the time before which the inbox remembers nothing; none if nothing was dropped
+SELECT max(processed_at) FROM processed_events WHERE service = '';
