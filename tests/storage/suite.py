@@ -368,7 +368,8 @@ async def a_fence_moves_a_position_once(bench: Bench, way) -> None:
     await positions(bench.store)
     claimed = await way(bench.store, lambda sql: sql.rows("claim", "tests", "me", 10.0, 0.0, bench.store.slots, []))
     slot, rev, cursor = claimed[0][0], claimed[0][1], tuple(claimed[0])[4:]
-    fence = Fence("tests", slot, rev, [3, 5], cursor)
+    life = (await bench.store.ask("life"))[0][0]
+    fence = Fence("tests", slot, rev, [3, 5], cursor, life)
     await way(bench.store, lambda sql: pass_fences(sql, [fence], Seams()))
     with pytest.raises(Fenced, match="tests"):
         await way(bench.store, lambda sql: pass_fences(sql, [fence], Seams()))

@@ -114,7 +114,8 @@ class Reader:
         await sql.many(SEEN, [_seen(self.name, message) for message in messages])
 
     async def fence(self, sql: Sql, moves: Sequence[Move]) -> None:
-        fences = [(self.name, move.slot, move.rev, [], *move.cursor) for move in moves]
+        life = (await sql.rows("life"))[0][0]
+        fences = [(self.name, move.slot, move.rev, [], *move.cursor, life) for move in moves]
         if await sql.changed("fence", msgspec.json.encode(fences).decode(), False) != len(moves):
             raise Fenced(self.name)
 

@@ -165,6 +165,11 @@ def fence_off():
     return reworded("fence", lambda text: text.replace("p.rev = f.rev", "f.rev IS NOT NULL"))
 
 
+def fence_of_another_life():
+    """A position moves whether or not the server has crashed since it was read."""
+    return reworded("fence", lambda text: text.replace("AND f.life = (", "AND '' <> ("))
+
+
 def inbox_off():
     """Nothing is remembered of what was applied."""
     return reworded(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from eventseam import Seams
-from tests.teeth_postgres import ahead, plants
+from tests.teeth_postgres import ahead, plants, taken_back
 from tests.teeth_postgres import scenarios as s
 
 
@@ -36,6 +36,10 @@ BITES = [
     Bite(plants.bus_cursor_of_a_zombie, s.a_zombie_leaves_the_cursors_on_the_bus_alone, "moved"),
     Bite(plants.cursor_kept_over_a_reconnect, s.a_cursor_is_not_used_on_another_connection, "kept"),
     Bite(plants.fence_off, s.a_zombie_with_the_inbox_off_applies_nothing, "doubled"),
+    Bite(plants.fence_of_another_life, taken_back.what_a_crash_takes_back_is_not_applied, "taken back"),
+    Bite(
+        plants.fence_of_another_life, taken_back.what_a_crash_takes_back_is_not_applied_by_a_transaction, "taken back"
+    ),
     Bite(plants.inbox_off, s.a_zombie_with_the_fence_off_applies_nothing, "doubled"),
     Bite(plants.given_back_without_draining, s.a_slot_is_drained_before_it_is_given_back, "crowded"),
     Bite(plants.parked_lanes_retried_by_anyone, s.only_its_owner_tries_a_parked_message_again, "crowded"),

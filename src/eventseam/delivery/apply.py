@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 
 class Fence(NamedTuple):
-    """A position that moves in the apply, if its row still has revision `rev`."""
+    """A position that moves in the apply, if its row still has revision `rev` and the server is in the same `life`."""
 
     reader: str
     slot: int
     rev: int
     beyond: Sequence[int]
     done: Cursor
+    life: str
 
 
 async def pass_fences(sql: Sql, fences: Sequence[Fence], seams: Seams, *, alone: bool = True) -> None:
@@ -61,7 +62,7 @@ async def check_opening(sql: Sql, fences: Sequence[Fence], opening: Opening | No
 
 
 def _moves(fences: Sequence[Fence]) -> str:
-    return msgspec.json.encode([(*fence[:4], *fence.done) for fence in fences]).decode()
+    return msgspec.json.encode([(*fence[:4], *fence.done, fence.life) for fence in fences]).decode()
 
 
 async def _check(sql: Sql, fences: Sequence[Fence], moved: int) -> None:

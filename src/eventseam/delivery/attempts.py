@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from eventseam.delivery.apply import Fence, TornBatch, check_opening, claim_inbox, opening_of, publish, settle_rows
 from eventseam.delivery.circuit import CLOSED, CircuitState
+from eventseam.delivery.committer import is_to_blame, refused_alone
 from eventseam.delivery.handler import Handler, Incoming, Record, outgoing
 from eventseam.delivery.item import Cause, Done, Item, Parked, cause_of, text_of
 from eventseam.delivery.options import UNROUTED, EngineOptions
@@ -334,6 +335,8 @@ class Attempts:
             return
         body = partial(self._transact, worker, item, (incoming,))
         try:
+            if item.refusals >= 0:
+                await self._committer.rehearse(item)
             await self._committer.exclusively(item, body)
         except Refused as refused:
             refusal = self._refusal((item,), refused)
@@ -342,16 +345,27 @@ class Attempts:
                 await self._succeeded(item)
                 self._committer.offer(item)
         except Unfinished as unfinished:
-            if isinstance(unfinished.error, Fenced | OutcomeUnknown) and item.shift is not None:
-                item.shift.end()
-            elif isinstance(unfinished.error, StorageUnavailable):
-                self._tell(StorageTrouble(text_of(unfinished.error), _TROUBLE_SECONDS))
-                await self._around.seams.clock.sleep(_TROUBLE_SECONDS)
-                self._lanes.ready[item.handler.name].put(item)
-            else:
-                self.failed(item, unfinished.error)
+            item.refusals += isinstance(unfinished.error, StorageUnavailable)
+            await self._unfinished_tx(item, unfinished.error)
+        except (Fenced, StorageUnavailable, OutcomeUnknown) as trouble:
+            await self._unfinished_tx(item, trouble)
         else:
             await self._succeeded(item)
+
+    async def _unfinished_tx(self, item: Item, error: BaseException) -> None:
+        """Nothing was committed: because of the owner, of the database, or of the handler's own doing."""
+        if isinstance(error, Fenced | OutcomeUnknown) and item.shift is not None:
+            item.shift.end()
+        elif not isinstance(error, StorageUnavailable):
+            self.failed(item, error)
+        elif is_to_blame((item,), item.refusals):
+            item.refusals = -1
+            self.failed(item, refused_alone(item, error))
+        else:
+            name = f"{item.handler.service}.{item.handler.name}"
+            self._tell(StorageTrouble(text_of(error), _TROUBLE_SECONDS, name))
+            await self._around.seams.clock.sleep(_TROUBLE_SECONDS)
+            self._lanes.ready[item.handler.name].put(item)
 
     async def _transact(self, worker: Worker, item: Item, incoming: Sequence[Incoming], fences: Sequence[Fence]) -> int:
         handler, opening = item.handler, opening_of(fences)

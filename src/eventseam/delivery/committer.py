@@ -1,15 +1,15 @@
 """The committer: applies whatever is ready, in one transaction of at most `batch_max` records; no window timer.
 
 One per database and process. An error of a recorded write is isolated by applying halves again: no handler is called
-twice. Trouble of the database itself is waited out with everything kept. A lost fence drops what its owner had, and
-nothing else.
+twice. Trouble of the database itself is waited out with everything kept; what is refused again and again while the
+database takes other work is isolated like an error. A lost fence drops what its owner had, and nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -17,13 +17,16 @@ from eventseam.clock import Seams
 from eventseam.delivery.apply import Fence, apply, pass_fences
 from eventseam.delivery.item import Done, Item, Parked
 from eventseam.delivery.shift import Shift, Slot
-from eventseam.errors import Fenced, OutcomeUnknown, StorageUnavailable
+from eventseam.delivery.unsettled import rehearse
+from eventseam.errors import Fenced, OutcomeUnknown, StorageError, StorageUnavailable
 from eventseam.ports.probe import Applied, Probe, StorageTrouble
 from eventseam.ports.sql import Sql, Store
 
 Positions = dict[tuple[Shift, int], list[int]]
 _PAUSE_FIRST_SECONDS = 0.05
 _PAUSE_MAX_SECONDS = 2.0
+REFUSALS_MAX = 2
+"""What the database has refused so often, each time just after it took other work, is refused because of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,16 @@ class Committer:
             if self._queue:
                 self._work.set()
 
+    async def rehearse(self, item: Item) -> None:
+        """Return if the database takes other work of `item`'s owner now. Raises StorageUnavailable if it does not."""
+        try:
+            async with held(_slots((item,))):
+                if item.shift is None or item.shift.on:
+                    await self._rehearse(item)
+        finally:
+            if self._queue:
+                self._work.set()
+
     async def save(self, shift: Shift) -> None:
         """Write positions that moved without an apply (past messages that nobody here handles)."""
         behind = {(shift, n): slot for n, slot in sorted(shift.slots.items()) if slot.saved != slot.window.done}
@@ -139,19 +152,33 @@ class Committer:
         queue.extendleft(reversed(waiting))
         return batch
 
-    async def _apply(self, batch: Sequence[Item]) -> None:
-        pause = _PAUSE_FIRST_SECONDS
+    async def _apply(self, batch: Sequence[Item], guilty: set[str] | None = None) -> None:
+        """Apply until it is done, isolated or nobody's any more.
+
+        After trouble (`guilty` are the handlers found to be its cause) each try is rehearsed: only what is refused then
+        can be to blame.
+        """
+        pause, refusals = _PAUSE_FIRST_SECONDS, 0
         while batch:
+            is_rehearsed = False
             try:
+                if guilty is not None:
+                    await self._rehearse(batch[0])
+                    is_rehearsed = True
                 await self._write(batch)
             except Fenced as fenced:
                 _drop(batch, reader=str(fenced))
             except OutcomeUnknown:
                 _drop(batch)
             except StorageUnavailable as error:
-                self._tell(StorageTrouble(str(error), pause))
+                refusals += is_rehearsed
+                if is_to_blame(batch, refusals, guilty or ()):
+                    await self._isolate(batch, error, guilty)
+                    return
+                self._tell(StorageTrouble(str(error), pause, _handler_of(batch)))
                 await self._around.seams.clock.sleep(pause)
                 pause = min(pause * 2, _PAUSE_MAX_SECONDS)
+                guilty = set() if guilty is None else guilty
             except Exception as error:  # noqa: BLE001 - whatever a recorded write can raise is its message's own failure
                 await self._isolate(batch, error)
                 return
@@ -159,16 +186,33 @@ class Committer:
                 return
             batch = [item for item in batch if item.shift is None or item.shift.on]
 
-    async def _isolate(self, batch: Sequence[Item], error: Exception) -> None:
+    async def _rehearse(self, item: Item) -> None:
+        """Pass the item's fence and commit what parking it would need, and a little more, taken away again."""
+        seams = self._around.seams
+        positions: Positions = {(item.shift, item.slot): []} if item.shift is not None else {}
+        fences, now = _fences(positions), seams.clock.now().timestamp()
+
+        async def operation(sql: Sql) -> None:
+            await pass_fences(sql, fences, seams)
+            await rehearse(sql, item, seams.ids.new(), now)
+
+        await self._around.store.write(operation)
+        self._committed((), positions, fences)
+
+    async def _isolate(self, batch: Sequence[Item], error: Exception, guilty: set[str] | None = None) -> None:
         """Halve until the item that cannot be applied stands alone; it gets another outcome from its home."""
         if len(batch) > 1:
             middle = len(batch) // 2
-            await self._apply(batch[:middle])
-            await self._apply([item for item in batch[middle:] if item.shift is None or item.shift.on])
+            await self._apply(batch[:middle], guilty)
+            await self._apply([item for item in batch[middle:] if item.shift is None or item.shift.on], guilty)
             return
         item = batch[0]
         if type(item.outcome) is Parked:
             raise error  # not the handler's doing: a fault of ours must not be retried for ever
+        if isinstance(error, StorageUnavailable):
+            error = refused_alone(item, error)
+            if guilty is not None:
+                guilty.add(_handler_of(batch))
         item.home.unapplied(item, error)
 
     async def _write(self, batch: Sequence[Item]) -> None:
@@ -219,6 +263,34 @@ class Committer:
             self._around.probe.observe(observation)
 
 
+def is_to_blame(batch: Sequence[Item], refusals: int, guilty: Container[str] = ()) -> bool:
+    """Whether what the database refused `refusals` times is refused because of itself: then it is halved, or given up.
+
+    Half of a batch is found to be fine later; one message pays with an attempt, unless its outcome is not its own.
+    """
+    if len(batch) > 1:
+        return refusals > 0
+    if type(batch[0].outcome) is Parked:
+        return False
+    return refusals >= (1 if _handler_of(batch) in guilty else REFUSALS_MAX)
+
+
+def refused_alone(item: Item, error: StorageUnavailable) -> StorageError:
+    """The error of a message that the database refuses while it takes other work."""
+    told = (
+        f"the database refused what {_handler_of((item,))} did, again and again, and took other work meanwhile: {error}"
+    )
+    refused = StorageError(told)
+    refused.__cause__ = error
+    return refused
+
+
+def _handler_of(batch: Sequence[Item]) -> str:
+    """Whose work a batch is, if it is one handler's."""
+    names = {f"{item.handler.service}.{item.handler.name}" for item in batch}
+    return names.pop() if len(names) == 1 else ""
+
+
 def _positions(batch: Iterable[Item]) -> Positions:
     """The positions that each owned slot finishes with this batch; a retry finishes none, yet must pass the fence."""
     found: Positions = {}
@@ -243,9 +315,9 @@ def _fences(positions: Positions) -> list[Fence]:
 
 def _fence(shift: Shift, number: int, slot: Slot, finished: list[int]) -> Fence:
     if shift.memory is not None:
-        return Fence(shift.reader, number, slot.rev, (), slot.stored)
+        return Fence(shift.reader, number, slot.rev, (), slot.stored, shift.life)
     done, beyond = slot.window.after(finished)
-    return Fence(shift.reader, number, slot.rev, beyond, done)
+    return Fence(shift.reader, number, slot.rev, beyond, done, shift.life)
 
 
 def _is_busy(item: Item) -> bool:

@@ -17,6 +17,7 @@ from eventseam.delivery.lanes import Lanes
 from eventseam.delivery.options import UNROUTED, EngineOptions
 from eventseam.delivery.ownership import Ownership, Reader
 from eventseam.delivery.tasks import crew
+from eventseam.delivery.trouble import Trouble
 from eventseam.delivery.unsettled import retried
 from eventseam.errors import CursorLost, EventseamError, LaneParked, OutcomeUnknown, Refused, StorageUnavailable
 from eventseam.ports.probe import IntakeChanged
@@ -159,7 +160,7 @@ class Engine:
             reader.cancel()
 
     async def _read_slots(self, shift: Shift) -> None:
-        pause = _POLL_FIRST_SECONDS
+        pause, trouble = _POLL_FIRST_SECONDS, Trouble(self._around.probe)
         while shift.on:
             room = self._options.in_flight_max - shift.in_flight
             if room < self._worth:  # a look for each message that ends would cost more than the message
@@ -175,9 +176,11 @@ class Engine:
             except CursorLost:
                 shift.end()
                 return
-            except StorageUnavailable:
+            except StorageUnavailable as error:
+                trouble.tell(error, _POLL_MAX_SECONDS)
                 await self._around.seams.clock.sleep(_POLL_MAX_SECONDS)
                 continue
+            trouble.is_over()
             again = looked + max(_LOOK_EVERY_SECONDS, _LOOKS_SHARE * (self._around.seams.clock.monotonic() - looked))
             if self._take_in(shift, at, pages):
                 pause = _POLL_FIRST_SECONDS

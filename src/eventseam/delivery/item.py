@@ -72,7 +72,8 @@ class Item(msgspec.Struct, eq=False):
     """A message for one handler. `row` is its unsettled row, if it comes from there; `answer` is a caller that waits.
 
     There is no `shift` where a caller waits. `together` says whether it may run in a batch; one that failed with others
-    runs alone. `others` are the rest of a batch that this item leads.
+    runs alone. `others` are the rest of a batch that this item leads. `refusals` counts, once its transaction has met
+    trouble of the database, how often it was refused just after other work had been taken.
     """
 
     home: Home
@@ -91,6 +92,7 @@ class Item(msgspec.Struct, eq=False):
     lane_is_free: bool = False
     stopping: bool = False
     together: bool = True
+    refusals: int = -1
 
     @property
     def from_source(self) -> bool:

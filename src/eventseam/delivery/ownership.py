@@ -17,6 +17,7 @@ import msgspec
 
 from eventseam.delivery.committer import held
 from eventseam.delivery.shift import Shift, Slot
+from eventseam.delivery.trouble import Trouble
 from eventseam.delivery.window import Window
 from eventseam.errors import OutcomeUnknown, StorageError, StorageUnavailable
 from eventseam.ports.probe import OwnershipChanged
@@ -41,7 +42,7 @@ class Reader(NamedTuple):
 
 class Turn(NamedTuple):
     """What one look at the leases found: the slots that are ours, those that became ours with their lanes that have
-    unsettled rows, how many we have too many, and who else owns something.
+    unsettled rows, how many we have too many, who else owns something, and the life of the server in which we looked.
     """
 
     mine: frozenset[int]
@@ -49,6 +50,7 @@ class Turn(NamedTuple):
     parked: Sequence[tuple[str, str, int]]
     surplus: int
     other: str
+    life: str
 
 
 class Ownership:
@@ -66,15 +68,17 @@ class Ownership:
 
     async def take(self) -> Shift:
         """Wait until slots are free, take our share of them, and load what is true: positions and parked lanes."""
+        trouble = Trouble(self._around.probe)
         while True:
             try:
                 await self._source.prepare()
                 turn = await self._around.store.write(lambda sql: self._turn(sql, is_new=True))
                 await self._recall(turn)
-            except (StorageUnavailable, OutcomeUnknown):
+            except (StorageUnavailable, OutcomeUnknown) as error:
+                trouble.tell(error, _LOOK_AGAIN_SECONDS)
                 turn = None
             if turn is not None and turn.claimed:
-                shift = Shift(self._reader, {}, self._source.memory)
+                shift = Shift(self._reader, {}, self._source.memory, turn.life)
                 shift.join(turn.claimed, turn.parked)
                 self._tell("owned", self._me, shift.slots)
                 return shift
@@ -172,6 +176,11 @@ class Ownership:
         await sql.changed("join", *ours)
         await sql.changed("renew", *ours)
         held = [(row[0], row[1]) for row in await sql.rows("held", self._reader)]
+        if not held:
+            raise StorageError(
+                f"{self._reader} has no positions any more: it was forgotten while this process stood still (eventseam "
+                "journal forget-reader), or they were deleted. Start it again: it then begins as a new service does"
+            )
         members = [str(row[0]) for row in await sql.rows("members", self._reader, now)]
         gone = sorted({owner for owner in (*members, *(owner for _, owner in held)) if owner and _is_gone(owner)})
         for owner in gone:
@@ -183,7 +192,8 @@ class Ownership:
             claimed = _slots(await sql.rows("claim", *ours, share - len(mine), gone), self._reader)
         parked = await sql.rows("parked_lanes", self._service, sorted(claimed)) if claimed else ()
         other = next((owner for _, owner in held if owner and owner != self._me), "")
-        return Turn(mine, claimed, [(row[0], row[1], row[2]) for row in parked], len(mine) - share, other)
+        life = str((await sql.rows("life"))[0][0]) if is_new else ""
+        return Turn(mine, claimed, [(row[0], row[1], row[2]) for row in parked], len(mine) - share, other, life)
 
     def _tell(
         self, state: Literal["owned", "waiting", "lost", "released"], owner: str, slots: Iterable[int] = ()

@@ -34,13 +34,27 @@ class Shift:
 
     `on` says whether it still is the owner, as far as this process knows. `parked` counts, for each lane with unsettled
     rows, the rows that are decided but not committed yet; `slot_of` has the slots of those lanes. `claimed` is what is
-    being tried again: row, then handler and slot. `leaving` are slots that are about to be given back.
+    being tried again: row, then handler and slot. `leaving` are slots that are about to be given back. `life` is the
+    server's when the first were loaded: what was read after that counts only as long as it lasts.
     """
 
-    __slots__ = ("claimed", "ended", "leaving", "memory", "on", "parked", "reader", "recheck", "slot_of", "slots")
+    __slots__ = (
+        "claimed",
+        "ended",
+        "leaving",
+        "life",
+        "memory",
+        "on",
+        "parked",
+        "reader",
+        "recheck",
+        "slot_of",
+        "slots",
+    )
 
-    def __init__(self, reader: str, slots: dict[int, Slot], memory: CursorMemory | None = None) -> None:
+    def __init__(self, reader: str, slots: dict[int, Slot], memory: CursorMemory | None = None, life: str = "") -> None:
         """Start with everything owned and nothing in flight."""
+        self.life = life
         self.reader = reader
         self.memory = memory
         self.slots = slots

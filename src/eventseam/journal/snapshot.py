@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Literal, cast
 
-from eventseam.errors import CursorLost, StorageError
+from eventseam.errors import CursorLost, StorageError, StorageUnavailable
 from eventseam.journal.cursor import FOREVER, Snapshot, SnapshotCursor, newest, next_step
 from eventseam.journal.source import PageSize, received, wait_for_hint
 from eventseam.ports.transport import Page
@@ -51,7 +51,12 @@ class SnapshotSource:
 
     async def prepare(self) -> None:
         """See ports.transport.LogSource. Raises StorageError if the journal is another cluster's."""
-        era, cluster, connected = (await self._store.ask("journal_state"))[0]
+        states = await self._store.ask("journal_state")
+        if not states:
+            raise StorageUnavailable(
+                "the only row of eventseam_journal was deleted: restore it from a backup. See: eventseam db check"
+            )
+        era, cluster, connected = states[0]
         if cluster != connected:
             raise StorageError(
                 f"this journal was written in the cluster {cluster}, and this is {connected}: its transaction numbers "

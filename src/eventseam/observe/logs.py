@@ -133,8 +133,8 @@ def sentence_of(observation: Observation) -> str:
         case OwnershipChanged(service, slots, state, owner):
             which = f"{len(slots)} slot{'s' * (len(slots) != 1)}" if slots else "its slots"
             said = f"{service}: {which} {state}; owner {owner}"
-        case StorageTrouble(error, delay):
-            said = f"database in trouble, trying again in {delay:.1f} s: {error}"
+        case StorageTrouble(error, delay, handler):
+            said = f"database in trouble, trying {handler or 'it'} again in {delay:.1f} s: {error}"
         case IntakeChanged(service, paused, bound):
             said = f"{service}: reading {'stopped' if paused else 'goes on'} at {bound}"
         case Orphaned():

@@ -19,7 +19,14 @@ from eventseam.storage.postgres_connect import (
     verify,
     verify_journal,
 )
-from eventseam.storage.postgres_errors import ends_connection, is_outdated, is_to_repeat, is_trouble, told
+from eventseam.storage.postgres_errors import (
+    ends_connection,
+    is_out_of_reach,
+    is_outdated,
+    is_to_repeat,
+    is_trouble,
+    told,
+)
 from eventseam.storage.postgres_lease import LentSql
 from eventseam.storage.postgres_psycopg import PsycopgSql
 from eventseam.threads import Threads
@@ -98,7 +105,8 @@ class Blocking:
     def _give_up(self, lent: LentSql, error: BaseException) -> NoReturn:
         if is_outdated(error):
             lent.run(lent.raw.close)
-        is_trouble_here = lent.raw.closed or is_to_repeat(error) or is_trouble(error)
+        is_out_of_ours = lent.sql.is_ours and is_out_of_reach(error)
+        is_trouble_here = lent.raw.closed or is_to_repeat(error) or is_trouble(error) or is_out_of_ours
         if is_trouble_here and isinstance(error, Exception) and not isinstance(error, StorageUnavailable):
             raise StorageUnavailable(told(self._address.shown, error)) from error
         raise error
@@ -112,7 +120,7 @@ class Blocking:
         except psycopg.Error as error:
             if raw.broken or ends_connection(error):
                 raise OutcomeUnknown(f"{told(self._address.shown, error)} It may have committed.") from error
-            if is_to_repeat(error) or is_trouble(error):
+            if is_to_repeat(error) or is_trouble(error) or (sql.is_ours and is_out_of_reach(error)):
                 raise StorageUnavailable(told(self._address.shown, error)) from error
             raise
         if status == "ROLLBACK":

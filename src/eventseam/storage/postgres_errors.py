@@ -29,6 +29,10 @@ _STATES: Final = frozenset(
 )
 _CLASSES: Final = ("08", "53", "58")
 """Connection exceptions; insufficient resources (full disk, too many connections, memory); errors of the system."""
+_STATEMENTS_OWN: Final = frozenset({"08P01", "53400"})
+"""Of those: a message that the server does not understand; a limit that is set for each statement."""
+_OUT_OF_REACH: Final = frozenset({"3F000", "42501", "42703", "42704", "42883", "42P01"})
+"""No such schema, column, object, function or table, or no right to it: of what is ours, that is trouble."""
 
 _AGAIN: Final = frozenset({"40001", "40P01"})
 _ENDED: Final = frozenset({"57P01", "57P02", "57P04", "57P05", "25P03", "25P04"})
@@ -43,6 +47,9 @@ FIXES: Final = {
     "3D000": "create the database first: createdb",
     "53100": "its disk is full: free some space",
     "53300": "raise max_connections, or run fewer processes",
+    **dict.fromkeys(
+        _OUT_OF_REACH, "what belongs to Eventseam is missing or out of reach. Find out with: eventseam db check"
+    ),
     "55P03": "another transaction holds a lock: see pg_stat_activity, and keep transactions short",
 }
 
@@ -72,11 +79,16 @@ def is_trouble(error: BaseException) -> bool:
     if isinstance(error, _SERVER_ERRORS):
         state = sqlstate(error)
         if state:
-            return state in _STATES or state[:2] in _CLASSES
+            return state in _STATES or (state[:2] in _CLASSES and state not in _STATEMENTS_OWN)
         return isinstance(error, psycopg.OperationalError)
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
         return any(words in str(error) for words in _CLOSED)
     return False
+
+
+def is_out_of_reach(error: BaseException) -> bool:
+    """Whether a statement of ours failed because a table of ours is not there, or not for this user."""
+    return isinstance(error, _SERVER_ERRORS) and sqlstate(error) in _OUT_OF_REACH
 
 
 def is_to_repeat(error: BaseException) -> bool:
@@ -92,6 +104,8 @@ def is_outdated(error: BaseException) -> bool:
     """Whether what the connection knows of its statements does not fit the schema any more."""
     if isinstance(error, OutdatedStatement | asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
         return True
+    if isinstance(error, asyncpg.InvalidSQLStatementNameError | psycopg.errors.InvalidSqlStatementName):
+        return True  # a function of the user's has deallocated it
     return isinstance(error, psycopg.errors.FeatureNotSupported) and "cached plan" in str(error)
 
 

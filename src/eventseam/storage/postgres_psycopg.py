@@ -72,13 +72,15 @@ class PsycopgSql:
     What is appended to the journal goes out with the next statement, which nearly always is COMMIT: one trip less.
     """
 
-    __slots__ = ("_held", "_json_at", "_named", "_ours", "_theirs", "raw")
+    __slots__ = ("_held", "_json_at", "_named", "_ours", "_theirs", "is_ours", "raw")
 
     def __init__(self, raw: psycopg.Connection[Any]) -> None:
         """Use `raw`, in autocommit, as it is. Cursors are kept: making one costs as much as a small statement."""
         raw.prepare_threshold = _PREPARE_AFTER
         raw.prepared_max = _PREPARED_MAX
         self.raw = raw
+        self.is_ours = True
+        """Whether the last statement was one of ours."""
         self._named = _named()
         self._ours = RawCursor(raw, row_factory=tuple_row)
         self._theirs: RawCursor[Any] = RawCursor(raw, row_factory=_named_rows)
@@ -90,6 +92,7 @@ class PsycopgSql:
     def begin(self, text: bytes, opening: Opening | None) -> None:
         """Run `text`, which has no parameters, and the opening statement in one trip."""
         self._held = ()
+        self.is_ours = True
         if opening is None:
             self._ours.execute(text)
             return
@@ -115,6 +118,7 @@ class PsycopgSql:
         check_recorded(statement)
         self._send_held()
         text = self._named.get(statement)
+        self.is_ours = text is not None
         if statement == "append" and len(args) == 1:
             self._held = [as_text(value) for value in args[0]]
         elif text is None:
@@ -126,6 +130,7 @@ class PsycopgSql:
 
     def commit(self) -> str | None:
         """Send what is held back, and COMMIT, in one trip; the command tag of the COMMIT."""
+        self.is_ours = bool(self._held)
         if not self._held:
             return self._ours.execute(b"COMMIT").statusmessage
         with self.raw.pipeline():
@@ -137,11 +142,13 @@ class PsycopgSql:
     def _send_held(self) -> None:
         if self._held:
             held, self._held = self._held, ()
+            self.is_ours = True
             self._ours.execute(self._named["append_one"], held)
 
     def _run(self, statement: str, args: Sequence[object]) -> RawCursor[Any]:
         self._send_held()
         text = self._named.get(statement)
+        self.is_ours = text is not None
         if text is not None:
             return self._ours.execute(text, [as_text(value) for value in args])
         if not args:  # prepared, or else libpq takes several statements at once, a COMMIT among them

@@ -1,9 +1,10 @@
--- fence: move positions whose rows have the revisions that their owner knows; fewer rows than asked mean another owner.
--- $1 is JSON: [[reader, slot, rev, beyond, era, s0, s1, done, hi], …]. $2: whether to let one apply of a service run at a
--- time, so that two of them cannot wait for each other's rows.
+-- fence: move positions whose rows have the revisions that their owner knows; fewer rows than asked mean another owner,
+-- or a crash of the server since the `life` in which it began to read: what it has read may be gone, its number given out
+-- again. $1 is JSON: [[reader, slot, rev, beyond, era, s0, s1, done, hi, life], …]. $2: whether to let one apply of a
+-- service run at a time, so that two of them cannot wait for each other's rows.
 WITH fences AS MATERIALIZED (
   SELECT f->>0 AS reader, (f->>1)::smallint AS slot, (f->>2)::bigint AS rev, f->3 AS beyond, (f->>4)::smallint AS era,
-    (f->>5)::pg_snapshot AS s0, (f->>6)::pg_snapshot AS s1, (f->>7)::bigint AS done, (f->>8)::bigint AS hi
+    (f->>5)::pg_snapshot AS s0, (f->>6)::pg_snapshot AS s1, (f->>7)::bigint AS done, (f->>8)::bigint AS hi, f->>9 AS life
   FROM jsonb_array_elements($1::text::jsonb) f
 ), gate AS MATERIALIZED (
   SELECT CASE WHEN $2::boolean THEN pg_advisory_xact_lock(key) END
@@ -12,7 +13,8 @@ WITH fences AS MATERIALIZED (
 UPDATE positions p
 SET era = f.era, s0 = f.s0, s1 = f.s1, done = f.done, hi = f.hi, beyond = f.beyond, rev = p.rev + 1, moved_at = clock_timestamp()
 FROM fences f
-WHERE p.reader = f.reader AND p.slot = f.slot AND p.rev = f.rev AND (SELECT count(*) FROM gate) > 0;
+WHERE p.reader = f.reader AND p.slot = f.slot AND p.rev = f.rev AND (SELECT count(*) FROM gate) > 0
+  AND f.life = (SELECT pg_postmaster_start_time()::text || ' ' || pg_stat_get_bgwriter_stat_reset_time()::text);
 
 -- life: changes whenever the server was started or has crashed: only a crash resets these statistics (or who asks for it)
 SELECT pg_postmaster_start_time()::text || ' ' || pg_stat_get_bgwriter_stat_reset_time()::text;
@@ -81,6 +83,9 @@ SELECT $1, $2, $3, $4,
        WHEN $5::text = 'dead' THEN 'dead' ELSE 'retrying' END,
   $6::integer, $7::float8, $8::float8, $9::text, $10::text, $11::text, $12::bigint, $13::text, $14::bytea, $15::smallint
 ON CONFLICT DO NOTHING;
+
+-- unpark: take a message that was added in this transaction away again
+DELETE FROM unsettled WHERE service = $1 AND handler = $2 AND lane = $3 AND message_id = $4;
 
 -- postpone: a head failed again, or is put off without an attempt
 UPDATE unsettled SET state = $2, attempts = $3, next_at = $4, error_class = $5, error_message = $6, error_trace = $7

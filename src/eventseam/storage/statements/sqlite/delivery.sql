@@ -1,5 +1,5 @@
 -- fence: move positions whose rows have the revisions that their owner knows; fewer rows than asked mean another owner.
--- $1 is JSON: [[reader, slot, rev, beyond, done], …]. $2 is not needed here: one transaction writes at a time.
+-- $1 is JSON: [[reader, slot, rev, beyond, done, life], …]; a life is '' here. $2 is not needed here: one transaction writes at a time.
 UPDATE positions SET done = f.done, beyond = f.beyond, rev = positions.rev + 1, moved_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
 FROM (SELECT json_extract(value, '$[0]') AS reader, json_extract(value, '$[1]') AS slot, json_extract(value, '$[2]') AS rev,
   json_extract(value, '$[3]') AS beyond, json_extract(value, '$[4]') AS done FROM json_each($1) WHERE $2 IS NOT NULL) f
@@ -67,6 +67,9 @@ SELECT $1, $2, $3, $4,
   CASE WHEN EXISTS (SELECT 1 FROM unsettled WHERE service = $1 AND handler = $2 AND lane = $3) THEN 'waiting'
        WHEN $5 = 'dead' THEN 'dead' ELSE 'retrying' END,
   $6, $7, $8, $9, $10, $11, $12, $13, $14, $15 WHERE true ON CONFLICT DO NOTHING;
+
+-- unpark: take a message that was added in this transaction away again
+DELETE FROM unsettled WHERE service = $1 AND handler = $2 AND lane = $3 AND message_id = $4;
 
 -- postpone: a head failed again, or is put off without an attempt
 UPDATE unsettled SET state = $2, attempts = $3, next_at = $4, error_class = $5, error_message = $6, error_trace = $7
