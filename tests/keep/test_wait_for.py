@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
 import pytest
 
@@ -70,6 +71,48 @@ async def test_what_is_missing_is_told_when_time_is_up(place):
             await app.wait_for(service, *ids, timeout_seconds=0.5)
         with pytest.raises(TimeoutError, match="m-77 is not in the journal: not committed, or dropped already"):
             await app.wait_for(service, "m-77", timeout_seconds=0.1)
+
+
+async def test_an_id_may_be_a_uuid_or_be_spelled_as_others_spell_it(place):
+    service = ears()
+    on_loop(service, lambda message: None)
+    async with running(place, service) as app:
+        [known] = await app.publish(service, Said("a", 1))
+        for each in (uuid.UUID(known), known.upper(), known.replace("-", "")):
+            await app.wait_for(service, each)
+
+
+async def test_an_id_that_a_foreign_program_gave_is_found_as_it_is(tmp_path):
+    service = ears()
+    on_loop(service, lambda message: None)
+    async with running(tmp_path / "db", service) as app:
+        for each in ("m-77", "3F2504E0-4F89-11D3-9A0C-0305E82C3301"):
+            file.query(
+                tmp_path / "db",
+                "INSERT INTO event_outbox (aggregate_type, aggregate_id, event_type, payload, message_id) "
+                """VALUES ('talk', 'a', 'talk.said', '{"who": "a", "n": 7}', ?)""",
+                each,
+            )
+            await app.wait_for(service, each)
+        await app.wait_for(service, uuid.UUID("3F2504E0-4F89-11D3-9A0C-0305E82C3301"))
+
+
+async def test_an_id_from_beyond_all_calendars_is_no_error(place):
+    service = ears()
+    on_loop(service, lambda message: None)
+    async with running(place, service) as app:
+        with pytest.raises(TimeoutError, match="ffffffff-ffff-7fff-bfff-fffffffffffe is not in the journal"):
+            await app.wait_for(service, "ffffffff-ffff-7fff-bfff-fffffffffffe", timeout_seconds=0.1)
+
+
+async def test_without_any_time_it_looks_once(place):
+    service = ears()
+    on_loop(service, lambda message: None)
+    async with running(place, service) as app:
+        ids = await app.publish(service, Said("a", 1))
+        await app.wait_for(service, *ids)
+        for seconds in (0, -1):
+            await app.wait_for(service, *ids, timeout_seconds=seconds)
 
 
 async def test_a_service_of_another_app_is_refused(place):

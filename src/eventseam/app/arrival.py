@@ -7,7 +7,6 @@ at which they were made, which bounds how far back it is looked for.
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +14,7 @@ from eventseam.journal.source import moment
 from eventseam.ports.sql import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _PAGE = 1_000
 _PAGES_MAX = 100
@@ -23,6 +22,21 @@ _OLDER = timedelta(minutes=5)
 """How long before its row is written, or how long a transaction runs, an id may have been made."""
 _END = 2**63 - 1
 _TIME_ORDERED = 7
+_MS_MAX = 253_402_300_799_999
+"""The last millisecond of the year 9999: what a foreign id says may lie behind it."""
+
+
+def known_as(message_ids: Iterable[str | uuid.UUID]) -> dict[str, str]:
+    """How each id may be spelled in a journal, and the one spelling that we use; an id that is no UUID has one.
+
+    PostgreSQL has one for all. On SQLite a row has that of the program which wrote it.
+    """
+    found: dict[str, str] = {}
+    for text in map(str, message_ids):
+        known = _uuid(text)
+        name = text if known is None else str(known)
+        found.update(dict.fromkeys((text, name) if known is None else (text, name, name.upper()), name))
+    return found
 
 
 class Journal(NamedTuple):
@@ -35,13 +49,14 @@ class Journal(NamedTuple):
 class Arrival:
     """What one service has not finished yet of some messages, looked at again and again in one journal."""
 
-    def __init__(self, journal: Journal, service: str, message_ids: Sequence[str]) -> None:
-        """Know nothing yet."""
+    def __init__(self, journal: Journal, service: str, spellings: Mapping[str, str]) -> None:
+        """Know nothing yet of ids, which are looked for in all their `spellings`: see `known_as`."""
         self._journal = journal
         self._service = service
-        self._since = _made_at(message_ids)
+        self._spellings = spellings
+        self.missing = set(spellings.values())
+        self._since = _made_at(self.missing)
         self._places: dict[int, str] = {}
-        self.missing = set(message_ids)
         self.finished: set[str] = set()
 
     async def look(self) -> None:
@@ -58,11 +73,12 @@ class Arrival:
         """Look from the newest row back to the time at which the oldest of the messages was made."""
         ask, channels, before = self._journal.store.ask, self._journal.channels, _END
         for _ in range(_PAGES_MAX):
-            *rows, (first, _, _, oldest) = await ask("find_messages", sorted(self.missing), before, _PAGE)
-            for position, message_id, channel, _ in rows:
+            sought = sorted(each for each, name in self._spellings.items() if name in self.missing)
+            *rows, (first, _, _, oldest) = await ask("find_messages", sought, before, _PAGE)
+            for position, spelling, channel, _ in rows:
                 if channels is None or channel in channels:
-                    self._places[position] = message_id
-                    self.missing.discard(message_id)
+                    self._places[position] = self._spellings[spelling]
+                    self.missing.discard(self._spellings[spelling])
             time = moment(oldest) if oldest is not None else None
             is_too_old = self._since is None or (time is not None and time < self._since)
             if not self.missing or first is None or is_too_old:
@@ -73,10 +89,11 @@ class Arrival:
 class Awaited:
     """Messages for which somebody waits, in every journal in which a service may read them."""
 
-    def __init__(self, journals: Sequence[Journal], service: str, message_ids: Sequence[str]) -> None:
+    def __init__(self, journals: Sequence[Journal], service: str, message_ids: Iterable[str | uuid.UUID]) -> None:
         """Know nothing yet."""
-        self._arrivals = [Arrival(journal, service, message_ids) for journal in journals]
-        self._wanted = frozenset(message_ids)
+        self._spellings = known_as(message_ids)
+        self._arrivals = [Arrival(journal, service, self._spellings) for journal in journals]
+        self._wanted = frozenset(self._spellings.values())
         self._service = service
 
     async def is_over(self, store: Store) -> bool:
@@ -96,18 +113,20 @@ class Awaited:
         return self._wanted.difference(*(each.finished for each in self._arrivals))
 
     async def _unsettled(self, store: Store) -> list[str]:
-        rows = await store.ask("unsettled_messages", self._service, sorted(self._wanted))
-        return [f"{message_id} is {state} in {self._service}.{handler}" for message_id, handler, state in rows]
+        rows = await store.ask("unsettled_messages", self._service, sorted(self._spellings))
+        return [f"{self._spellings[each]} is {state} in {self._service}.{handler}" for each, handler, state in rows]
 
 
-def _made_at(message_ids: Sequence[str]) -> datetime | None:
+def _made_at(message_ids: Iterable[str]) -> datetime | None:
     """A time before which none of the rows was written, as far as the ids tell; None if none of them does."""
-    times = [datetime.fromtimestamp((each.int >> 80) / 1_000, UTC) for each in _time_ordered(message_ids)]
-    return min(times) - _OLDER if times else None
+    known = [each for each in map(_uuid, message_ids) if each is not None and each.version == _TIME_ORDERED]
+    if not known:
+        return None
+    return datetime.fromtimestamp(min(_MS_MAX, *(each.int >> 80 for each in known)) / 1_000, UTC) - _OLDER
 
 
-def _time_ordered(message_ids: Sequence[str]) -> Iterator[uuid.UUID]:
-    for each in message_ids:
-        with suppress(ValueError):
-            if (known := uuid.UUID(each)).version == _TIME_ORDERED:
-                yield known
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
