@@ -55,6 +55,13 @@ def hour_ago():
     return (datetime.now(UTC) - timedelta(hours=1)).isoformat()
 
 
+def grow_old(place):
+    """Everything in the journal and the inbox happened yesterday."""
+    day_ago = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    file.query(place, "UPDATE processed_events SET processed_at = ?", day_ago)
+    file.query(place, "UPDATE event_outbox SET created_at = ?", day_ago)
+
+
 def test_trim_names_whoever_needs_old_rows(cli, place):
     ended = cli("journal", "trim", "--journal-hours", "0", "--json", "--database", url_of(place))
     [need] = ended.document["needed_by"]
@@ -64,14 +71,41 @@ def test_trim_names_whoever_needs_old_rows(cli, place):
 
 def test_trim_drops_what_everybody_has_finished(cli, place):
     asyncio.run(serve(place, only=("ears", "slow")))
-    ended = cli("journal", "trim", "--journal-hours", "0", "--inbox-hours", "0", "--json", "--database", url_of(place))
+    grow_old(place)
+    ended = cli("journal", "trim", "--journal-hours", "1", "--inbox-hours", "1", "--json", "--database", url_of(place))
     assert (Exit.OK, 3, 6, []) == (ended.code, *(ended.document[key] for key in ("journal", "inbox", "needed_by")))
     assert 0 == journal(place)
 
 
 def test_trim_of_the_inbox_alone_leaves_the_journal(cli, place):
-    ended = cli("journal", "trim", "--inbox-hours", "0", "--json", "--database", url_of(place))
+    grow_old(place)
+    ended = cli("journal", "trim", "--inbox-hours", "1", "--json", "--database", url_of(place))
     assert (Exit.OK, 0, 3, 3) == (ended.code, ended.document["journal"], ended.document["inbox"], journal(place))
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (("--inbox-hours", "0"), "is shorter than lease_seconds (10): the inbox would forget"),
+        (("--journal-hours", "1", "--inbox-hours", "2"), "--journal-hours 1 is shorter than --inbox-hours 2"),
+    ],
+)
+def test_trim_refuses_windows_that_an_app_is_refused_with(cli, place, words, told):
+    ended = cli("journal", "trim", *words, "--database", url_of(place))
+    assert (Exit.USAGE, True, 3) == (ended.code, told in ended.err, journal(place))
+
+
+def test_republish_knows_what_the_inbox_was_trimmed_of_whatever_the_settings_say(cli, place):
+    day_ago = (datetime.now(UTC) - timedelta(hours=20)).isoformat()
+    words = ("republish", "--json", "--database", url_of(place), "--since")
+    assert Exit.OK == cli(*words, day_ago).code
+    grow_old(place)
+    cli("journal", "trim", "--inbox-hours", "1", "--database", url_of(place))
+    refused = cli(*words, day_ago, "--yes")
+    assert (Exit.USAGE, True) == (refused.code, "the inbox of this database was dropped up to" in refused.err)
+    assert 3 == journal(place)
+    later = (datetime.now(UTC) - timedelta(minutes=59)).isoformat()
+    assert Exit.FOUND == cli(*words, later).code, "nothing is that new"
 
 
 def test_trim_asks_how_long_things_are_kept_and_whether_force_is_meant(cli, place):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from eventseam.app.retention import ROWS
+from eventseam.app.settings import Settings
 from eventseam.cli.exits import Exit, NothingMatched, UsageError
 from eventseam.cli.parsing import Command, add_database, hours, target
 from eventseam.cli.render import Screen, Table, count_of
@@ -87,16 +88,31 @@ def _trim(args: argparse.Namespace, screen: Screen) -> int:
 
 
 def _asked(args: argparse.Namespace) -> tuple[str, Windows]:
-    """The database, and what may go there. Raises UsageError where nothing says how long things are kept."""
+    """The database, and what may go there. Raises UsageError where nothing says how long, or windows do not fit."""
     journal, inbox, url = args.journal_hours, args.inbox_hours, args.database
+    settings = Settings.from_env() if args.target is None else load_app(args.target).settings
     if args.target is not None:
-        settings = load_app(args.target).settings
         journal = settings.journal_hours if journal is None else journal
         inbox = settings.inbox_hours if inbox is None else inbox
         url = url or settings.database_url
     if journal is None and inbox is None:
         raise UsageError("say how long things are kept: name the app, or give --journal-hours or --inbox-hours.")
+    _check(args, settings.lease_seconds, inbox)
     return url or database_of(args), Windows(_before(journal), _before(inbox))
+
+
+def _check(args: argparse.Namespace, lease_seconds: float, inbox: float | None) -> None:
+    """Raise UsageError for windows that an app is refused with: see Settings."""
+    if inbox is not None and inbox * 3_600 < lease_seconds:
+        raise UsageError(
+            f"--inbox-hours {inbox:g} is shorter than lease_seconds ({lease_seconds:g}): the inbox would forget what "
+            f"may still be at work. Give {lease_seconds / 3_600:.3g} or more."
+        )
+    if None not in (args.journal_hours, args.inbox_hours) and args.journal_hours < args.inbox_hours:
+        raise UsageError(
+            f"--journal-hours {args.journal_hours:g} is shorter than --inbox-hours {args.inbox_hours:g}: the inbox "
+            "would remember messages that the journal cannot publish again. Raise the one or lower the other."
+        )
 
 
 def _before(kept_hours: float | None) -> str:

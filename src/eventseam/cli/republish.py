@@ -20,6 +20,7 @@ from eventseam.cli.target import load_app
 from eventseam.clock import SystemClock
 from eventseam.journal.append import timestamp
 from eventseam.journal.republish import Again, Choice, Chosen, copy
+from eventseam.journal.retention import inbox_dropped
 
 if TYPE_CHECKING:
     import argparse
@@ -54,7 +55,12 @@ def _run(args: argparse.Namespace, screen: Screen) -> int:
     until = args.until or now
     _check(args.since, until, now, kept_hours)
     choice = Choice(timestamp(args.since), timestamp(until), args.type, args.key, args.channel)
-    found = use(url, lambda store: _walk(store, choice, is_meant=args.yes))
+
+    async def work(store: Store) -> Counter[str]:
+        _check_dropped(args.since, await store.read(inbox_dropped))
+        return await _walk(store, choice, is_meant=args.yes)
+
+    found = use(url, work)
     count = found.total()
     document = {"published": args.yes, "messages": count, "types": dict(sorted(found.items())), **choice._asdict()}
     if not count:
@@ -83,6 +89,15 @@ def _check(since: datetime, until: datetime, now: datetime, kept_hours: float) -
         raise UsageError(
             f"inboxes keep ids for {kept_hours:g} h: what is older than {timestamp(earliest)} would be handled twice "
             "by whoever has it. Give a later --since; raise inbox_hours before the next time."
+        )
+
+
+def _check_dropped(since: datetime, dropped: datetime | None) -> None:
+    """Raise UsageError for a window of which this database's inbox has dropped some, whatever the settings say."""
+    if dropped is not None and since < dropped:
+        raise UsageError(
+            f"the inbox of this database was dropped up to {timestamp(dropped)}, by an app with a shorter inbox_hours "
+            "or by `journal trim`: what is older would be handled twice by whoever has it. Give a later --since."
         )
 
 
