@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+from eventseam import App, StorageError
 from eventseam.app.settings import Settings
 from eventseam.app.stores import open_store
 from eventseam.cli.exits import Exit
@@ -21,6 +22,7 @@ from tests.support import file
 from tests.support.place import Databases, url_of
 from tests.support.postgres import connect, script
 from tests.support.schema import lines_of
+from tests.support.talk import ears, on_loop
 
 SCHEMAS = {"sqlite": sqlite_schema, "postgresql": postgres_schema}
 
@@ -192,17 +194,148 @@ def test_check_names_forgotten_prepared_transactions_and_settings_that_endanger(
         script(url, "ROLLBACK PREPARED 'forgotten'")
 
 
-def test_check_names_the_rights_that_a_role_lacks(cli, postgres_url):
-    cli("db", "migrate", "--database", postgres_url)
-    role = f"reader_{Seams().ids.new()[-12:]}"
-    script(
-        postgres_url, f"CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
-    )
+@pytest.fixture
+def role(postgres_url):
+    """The name and the URL of a role that may do nothing yet."""
+    name = f"role_{Seams().ids.new()[-12:]}"
+    script(postgres_url, f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
     parts = urlsplit(postgres_url)
-    url = urlunsplit(parts._replace(netloc=f"{role}:x@{parts.netloc.rpartition('@')[2]}"))
-    told = {each["what"] for each in cli("db", "check", "--json", "--database", url).document["findings"]}
-    script(postgres_url, f"DROP OWNED BY {role}; DROP ROLE {role}")
-    assert "this role has no INSERT on event_outbox" in told
-    assert "this role has no SELECT on event_outbox" not in told
-    assert "this role has no USAGE on event_outbox_id_seq" in told
+    yield name, urlunsplit(parts._replace(netloc=f"{name}:x@{parts.netloc.rpartition('@')[2]}"))
+    script(postgres_url, f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+def findings(cli, url):
+    return {each["what"]: each["fix"] for each in cli("db", "check", "--json", "--database", url).document["findings"]}
+
+
+def test_check_names_the_rights_that_a_role_lacks_and_the_grants(cli, postgres_url, role):
+    cli("db", "migrate", "--database", postgres_url)
+    name, url = role
+    script(postgres_url, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
+    told = findings(cli, url)
+    grant = told.pop("this role has no INSERT, DELETE on event_outbox")
+    assert f"GRANT INSERT, DELETE ON event_outbox TO {name}" == grant
+    sequence = told["this role has no USAGE on event_outbox_id_seq"]
+    assert f"GRANT USAGE ON SEQUENCE event_outbox_id_seq TO {name}" == sequence
     assert "this role cannot see since when other roles' transactions run" in told
+    script(
+        postgres_url, "; ".join(fix for what, fix in told.items() if what.startswith("this role has")) + "; " + grant
+    )
+    assert not [what for what in findings(cli, url) if what.startswith("this role has")]
+
+
+def test_check_of_a_role_without_any_right_says_which_ones_lack(cli, postgres_url, role):
+    name, url = role
+    told = findings(cli, url)
+    fix = told["there are no Eventseam tables, and this role may make none in the schema public"]
+    assert fix.startswith(f"GRANT CREATE ON SCHEMA public TO {name}, then eventseam db migrate")
+    assert "there are no Eventseam tables" not in told
+    cli("db", "migrate", "--database", postgres_url)
+    assert (
+        f"GRANT SELECT ON eventseam_migrations TO {name}"
+        == findings(cli, url)["this role has no SELECT on eventseam_migrations"]
+    )
+    script(postgres_url, "REVOKE USAGE ON SCHEMA public FROM public")
+    assert f"GRANT USAGE ON SCHEMA public TO {name}" in findings(cli, url).values()
+
+
+@pytest.mark.parametrize("command", ["lag", "outbox", "dlq list", "db migrate", "db sql"])
+def test_a_command_of_a_role_without_rights_names_the_role_and_the_grant(cli, postgres_url, role, command):
+    cli("db", "migrate", "--database", postgres_url)
+    name, url = role
+    ended = cli(*command.split(), "--database", url)
+    assert Exit.STORAGE == ended.code
+    assert f"TO {name}" in ended.err
+    assert "GRANT SELECT ON eventseam_" in ended.err
+
+
+def test_migrating_without_the_right_to_create_names_the_role_and_the_grant(cli, role):
+    name, url = role
+    ended = cli("db", "migrate", "--database", url)
+    assert Exit.STORAGE == ended.code
+    assert f"GRANT USAGE, CREATE ON SCHEMA public TO {name}" in ended.err
+
+
+def start(url):
+    """What an app ends with that starts on a database."""
+    service = ears()
+    on_loop(service, lambda message: None)
+
+    async def run():
+        async with App(service, settings=Settings(database=url)).running():
+            pass
+
+    with pytest.raises(StorageError) as caught:
+        asyncio.run(run())
+    return str(caught.value)
+
+
+def test_an_app_that_starts_without_rights_names_the_role_and_the_grant(cli, postgres_url, role):
+    name, url = role
+    assert f"GRANT USAGE, CREATE ON SCHEMA public TO {name}" in start(url)
+    cli("db", "migrate", "--database", postgres_url)
+    assert f"GRANT SELECT ON eventseam_journal TO {name}" in start(url)
+    script(postgres_url, f"GRANT SELECT ON eventseam_journal, eventseam_migrations TO {name}")
+    assert f"permission denied for schema public, for the role {name!r}" in start(url)  # for the service's own table
+    script(postgres_url, f"GRANT CREATE ON SCHEMA public TO {name}")
+    assert f"GRANT SELECT, INSERT, UPDATE, DELETE ON positions TO {name}" in start(url)
+
+
+def in_schemas(url, *names):
+    return f"{url}?options=-csearch_path%3D{','.join(names)}"
+
+
+@pytest.fixture
+def ship(postgres_url):
+    """A database with the schema `ship` beside `public`."""
+    script(postgres_url, "CREATE SCHEMA ship")
+    return postgres_url
+
+
+def test_two_journals_in_a_search_path_are_refused_by_both_names(cli, ship):
+    for names in (["ship"], ["public"]):
+        assert Exit.OK == cli("db", "migrate", "--database", in_schemas(ship, *names)).code
+    both = in_schemas(ship, "ship", "public")
+    for command in ("db migrate", "lag", "outbox", "db sql"):
+        ended = cli(*command.split(), "--database", both)
+        assert Exit.STORAGE == ended.code
+        assert "'public', and the journal's schema is 'ship'" in ended.err
+        assert "leave one of them out" in ended.err.lower()
+    ended = cli("db", "check", "--json", "--database", both)
+    assert (Exit.FOUND, "problem") == (ended.code, ended.document["findings"][0]["level"])
+    assert "'public', and the journal's schema is 'ship'" in ended.document["findings"][0]["what"]
+
+
+@pytest.mark.parametrize("is_migrated", [False, True])
+def test_a_name_of_ours_in_an_earlier_schema_is_refused(cli, ship, is_migrated):
+    if is_migrated:
+        cli("db", "migrate", "--database", ship)
+    script(ship, "CREATE TABLE ship.positions (id int, name text)")
+    both = in_schemas(ship, "ship", "public")
+    ended = cli("db", "migrate", "--database", both)
+    assert Exit.STORAGE == ended.code
+    assert "'positions' is in the schema 'ship', and the journal's schema is 'public'" in ended.err
+    assert any("'positions' is in the schema 'ship'" in what for what in findings(cli, both))
+
+
+def test_a_schema_of_its_own_before_that_of_the_journal_is_all_right(cli, ship):
+    script(ship, "CREATE TABLE ship.parcels (id int); CREATE SCHEMA email; CREATE TABLE email.positions (id int)")
+    both = in_schemas(ship, "ship", "public", "pg_temp")
+    assert Exit.OK == cli("db", "migrate", "--database", both).code
+    assert Exit.OK == cli("lag", "--database", both).code
+    assert Exit.OK == cli("db", "check", "--database", both).code
+
+
+@pytest.mark.parametrize("schema", ["pg_temp", "pg_catalog", "nowhere"])
+def test_a_search_path_without_a_schema_for_tables_is_an_error_with_the_fix(cli, postgres_url, schema):
+    ended = cli("db", "migrate", "--database", in_schemas(postgres_url, schema))
+    assert Exit.STORAGE == ended.code
+    assert "correct ?options=-csearch_path" in ended.err
+
+
+def test_check_and_sql_name_a_table_of_another_program(cli, postgres_url):
+    script(postgres_url, "CREATE TABLE event_outbox (id int)")
+    assert any("belongs to another program" in what for what in findings(cli, postgres_url))
+    ended = cli("db", "sql", "--database", postgres_url)
+    assert Exit.STORAGE == ended.code
+    assert "belongs to another program" in ended.err

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from eventseam.cli.store import applied
 from eventseam.storage.catalog import Migration, migrations
+from eventseam.storage.postgres_home import grant, home_of, obstacle, quoted
 from eventseam.storage.shape import drift
 
 if TYPE_CHECKING:
@@ -81,13 +82,17 @@ def examination(dialect: str, older_seconds: float | None) -> Operation[Checkup]
 
     async def examine(sql: Sql) -> Checkup:
         found = Checkup()
-        await _schema(sql, dialect, found)
-        if dialect == "postgresql":
-            if found.applied:
-                await _cluster(sql, found)
-                await _rights(sql, found)
-            await _settings(sql, found)
-            await _gauges(sql, found, older_seconds)
+        if dialect == "sqlite":
+            await _schema(sql, dialect, found)
+            return found
+        is_readable = await _place(sql, found)
+        unread = await _rights(sql, found)
+        if is_readable and "eventseam_migrations" not in unread:
+            await _schema(sql, dialect, found)
+        if found.applied and "eventseam_journal" not in unread:
+            await _cluster(sql, found)
+        await _settings(sql, found)
+        await _gauges(sql, found, older_seconds)
         return found
 
     return examine
@@ -104,7 +109,8 @@ async def _schema(sql: Sql, dialect: str, found: Checkup) -> None:
     found.applied, found.newer = sorted(has), sorted(has - known)
     found.missing = [each.number for each in lacking(dialect, has)]
     if not has:
-        found.problem("there are no Eventseam tables", "eventseam db migrate")
+        if not any("db migrate" in each.fix for each in found.findings):
+            found.problem("there are no Eventseam tables", "eventseam db migrate")
         return
     if found.missing:
         found.problem(f"the migrations {_told(found.missing)} are missing", "eventseam db migrate")
@@ -130,14 +136,38 @@ async def _cluster(sql: Sql, found: Checkup) -> None:
         )
 
 
-async def _rights(sql: Sql, found: Checkup) -> None:
-    for (right,) in await sql.rows("privileges_missing"):
-        found.problem(f"this role has no {right}", f"GRANT {right} TO the role of the app")
+async def _place(sql: Sql, found: Checkup) -> bool:
+    """Whether our tables are where they should be, or can be made there."""
+    role = (await sql.rows("role"))[0][0]
+    for (schema,) in await sql.rows("schemas_without", "USAGE"):
+        fix = grant(f"USAGE ON SCHEMA {quoted(schema)}", role)
+        found.problem(f"this role may not use the schema {schema}, which the search path names", fix)
+    home = await home_of(sql)
+    if (wrong := await obstacle(sql, home)) is not None:
+        found.problem(wrong.what, wrong.fix)
+        return False
+    without = {row[0] for row in await sql.rows("schemas_without", "CREATE")}
+    if home is not None and home in without and not (await sql.rows("has_migrations"))[0][0]:
+        fix = grant(f"CREATE ON SCHEMA {quoted(home)}", role)
+        found.problem(
+            f"there are no Eventseam tables, and this role may make none in the schema {home}",
+            f"{fix}, then eventseam db migrate; or let another role run what eventseam db sql prints",
+        )
+    return True
+
+
+async def _rights(sql: Sql, found: Checkup) -> set[str]:
+    """Name what the role may not do; the tables and sequences of which that is so."""
+    role = (await sql.rows("role"))[0][0]
+    lacking_of = await sql.rows("privileges_missing")
+    for rights, name, what in lacking_of:
+        found.problem(f"this role has no {rights} on {name}", grant(f"{rights} ON {what}", role))
     if not (await sql.rows("sees_others"))[0][0]:
         found.note(
             "this role cannot see since when other roles' transactions run",
-            "GRANT pg_read_all_stats TO it, or check as another role",
+            f"{grant('pg_read_all_stats', role)}, or check as another role",
         )
+    return {name for rights, name, _ in lacking_of if "SELECT" in rights}
 
 
 async def _settings(sql: Sql, found: Checkup) -> None:

@@ -12,7 +12,7 @@ from eventseam.cli.checkup import Checkup, examination, lacking
 from eventseam.cli.exits import Exit
 from eventseam.cli.parsing import Command, add_database, seconds
 from eventseam.cli.render import Screen, Table, count_of
-from eventseam.cli.store import applied, database_of, use_as_it_is
+from eventseam.cli.store import applied, check_place, database_of, use_as_it_is
 from eventseam.storage.catalog import Migration, migrations, statements
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _check(args: argparse.Namespace, screen: Screen) -> int:
     if found.gauges:
         held = [(each.kind, each.pid, each.application, _age(each.age_seconds), each.detail) for each in found.gauges]
         blocks.append(Table(("held by", "pid", "application", "seconds", ""), held))
-    at = f"The schema is at {max(found.applied):04d}." if found.applied else "No schema."
+    at = f"The schema is at {max(found.applied):04d}." if found.applied else "No schema that could be read."
     screen.show(found.document(), *blocks, f"{at} {'Nothing to do.' if found.is_clean else 'See above.'}")
     return Exit.OK if found.is_clean else Exit.FOUND
 
@@ -109,6 +109,7 @@ def _sql(args: argparse.Namespace, screen: Screen) -> int:
     else:
 
         async def look(store: Store) -> tuple[str, frozenset[int]]:
+            await store.read(check_place(store.dialect))
             return store.dialect, await store.read(applied)
 
         dialect, has = use_as_it_is(url, look)

@@ -16,6 +16,7 @@ from eventseam.app.stores import open_store
 from eventseam.clock import Seams
 from eventseam.errors import SettingsError, StorageError, StorageUnavailable
 from eventseam.storage.catalog import migrations
+from eventseam.storage.postgres_home import home_of, obstacle
 from eventseam.storage.sqlite import path_of
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def use(url: str, body: Callable[[Store], Coroutine[Any, Any, T]], *, any_cluste
     """Run `body` with the store of a database that has this version's schema, and close it."""
 
     async def checked(store: Store) -> T:
+        await store.read(check_place(store.dialect))
         _check_version(await store.read(applied), store.dialect)
         return await body(store)
 
@@ -113,6 +115,16 @@ async def applied(sql: Sql) -> frozenset[int]:
     if not (await sql.rows("has_migrations"))[0][0]:
         return frozenset()
     return frozenset(row[0] for row in await sql.rows("applied_migrations"))
+
+
+def check_place(dialect: str) -> Operation[None]:
+    """The operation that raises StorageError where other tables than the journal's would be read."""
+
+    async def check(sql: Sql) -> None:
+        if dialect == "postgresql" and (wrong := await obstacle(sql, await home_of(sql))) is not None:
+            raise wrong.error()
+
+    return check
 
 
 def _check_version(has: frozenset[int], dialect: str) -> None:

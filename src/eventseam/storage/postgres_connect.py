@@ -16,6 +16,7 @@ import asyncpg
 from eventseam.errors import SettingsError, StorageError, StorageUnavailable
 from eventseam.storage.postgres_binding import Connection
 from eventseam.storage.postgres_errors import is_refusal, is_trouble, sqlstate, told
+from eventseam.storage.postgres_rights import denied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -119,14 +120,14 @@ async def connect(
     connection = Connection(raw, address.shown, monotonic)
     try:
         _keep_alive(raw, options)
-        await _check(connection, options)
+        await _check(connection, options, known=known)
     except BaseException:
         raw.terminate()
         raise
     return connection
 
 
-async def _check(connection: Connection, options: PostgresOptions) -> None:
+async def _check(connection: Connection, options: PostgresOptions, *, known: bool) -> None:
     raw, seconds = connection.raw, options.answer_seconds_max
     try:
         who = await raw.fetchrow(WHO_IS_THERE, timeout=seconds)
@@ -137,6 +138,8 @@ async def _check(connection: Connection, options: PostgresOptions) -> None:
         cause = connection.explained(error)
         if cause is error and is_trouble(error):
             cause = StorageUnavailable(told(connection.place, error))
+        elif cause is error and (said := denied(raw.get_settings().session_authorization, error)):
+            cause = (StorageUnavailable if known else StorageError)(f"{connection.place}: {said}")
         raise cause from error
 
 
@@ -190,6 +193,8 @@ def refused(address: Address, error: BaseException, *, known: bool) -> Exception
         return SettingsError(f"{address.shown}: {error}")
     if "unsupported startup parameter" in str(error):
         return StorageError(f"{address.shown}: {_POOLER}")
+    if said := denied(address.user, error):
+        return (StorageUnavailable if known else StorageError)(f"{address.shown}: {said}")
     if sqlstate(error)[:2] in _WRONG_SETTING or _UNKNOWN_PARAMETER in str(error):
         return SettingsError(f"{address.shown}: {_first_line(error)}. Correct ?options=… in the URL, or PGOPTIONS")
     if _NO_TLS.search(str(error)):

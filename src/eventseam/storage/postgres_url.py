@@ -5,6 +5,7 @@ Passwords may also come from PGPASSWORD or ~/.pgpass, as always. What is shown o
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -54,6 +55,7 @@ class Address:
     libpq: str
     application: str
     options: str
+    user: str
 
 
 def address_of(url: str) -> Address:
@@ -71,6 +73,7 @@ def address_of(url: str) -> Address:
         libpq=make_conninfo("", **{name: value for name, value in given.items() if name not in _OURS}),
         application=given.get("application_name", ""),
         options=given.get("options", ""),
+        user=given.get("user") or os.environ.get("PGUSER", "the app"),
     )
 
 

@@ -19,17 +19,25 @@ SELECT format('function %s %s', p.proname, md5(p.prosrc)) FROM pg_proc p
 WHERE p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('eventseam_migrations')) AND p.proname LIKE 'eventseam\_%';
 
 -- privileges_missing: what this role may not do with our tables and sequences
-SELECT p || ' on ' || t FROM unnest(ARRAY['event_outbox', 'processed_events', 'unsettled', 'positions', 'members']) t,
-  unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
-WHERE to_regclass(t) IS NOT NULL AND NOT (p = 'UPDATE' AND t IN ('event_outbox', 'processed_events')) AND NOT has_table_privilege(t, p)
-UNION ALL
-SELECT p || ' on ' || s FROM unnest(ARRAY['event_outbox_id_seq', 'event_outbox_position_seq', 'unsettled_id_seq']) s,
-  unnest(ARRAY['USAGE', 'SELECT']) p
-WHERE to_regclass(s) IS NOT NULL AND NOT (s <> 'event_outbox_position_seq' AND p = 'SELECT')
-  AND NOT (s = 'event_outbox_position_seq' AND p = 'USAGE') AND NOT has_sequence_privilege(s, p)
-UNION ALL
-SELECT 'SELECT on ' || t FROM unnest(ARRAY['eventseam_migrations', 'eventseam_journal']) t
-WHERE to_regclass(t) IS NOT NULL AND NOT has_table_privilege(t, 'SELECT');
+SELECT string_agg(p, ', ' ORDER BY at), what, this FROM (
+  SELECT p, at, t AS what, t AS this
+  FROM unnest(ARRAY['event_outbox', 'processed_events', 'unsettled', 'positions', 'members', 'eventseam_migrations', 'eventseam_journal']) t,
+    unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS each (p, at)
+  WHERE to_regclass(t) IS NOT NULL AND NOT (p = 'UPDATE' AND t IN ('event_outbox', 'processed_events'))
+    AND NOT (p <> 'SELECT' AND t LIKE 'eventseam\_%') AND NOT has_table_privilege(to_regclass(t), p)
+  UNION ALL
+  SELECT p, 1, s, 'SEQUENCE ' || s
+  FROM (VALUES ('event_outbox_id_seq', 'USAGE'), ('event_outbox_position_seq', 'SELECT'), ('unsettled_id_seq', 'USAGE')) AS each (s, p)
+  WHERE to_regclass(s) IS NOT NULL AND NOT has_sequence_privilege(to_regclass(s), p)) AS missing
+GROUP BY what, this ORDER BY what;
+
+-- schemas_without: those that the search path names and this role has not the right $1 to
+SELECT n.nspname::text FROM unnest(string_to_array(current_setting('search_path'), ',')) AS s
+JOIN pg_namespace n ON n.nspname = CASE btrim(s, ' "') WHEN '$user' THEN current_user ELSE btrim(s, ' "') END
+WHERE n.nspname !~ '^pg_' AND NOT has_schema_privilege(n.oid, $1::text) ORDER BY 1;
+
+-- role: who we are here
+SELECT current_user::text;
 
 -- sees_others: whether this role may see since when other roles' transactions run
 SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE');

@@ -1,7 +1,8 @@
--- home_schema: where our tables are, or where they will be: the last schema of the search path
+-- home_schema: where our tables are, or where they will be: the last schema of the search path that is for tables
 SELECT coalesce(
   (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('eventseam_migrations')),
-  (SELECT s FROM unnest(current_schemas(false)) WITH ORDINALITY AS each (s, n) ORDER BY n DESC LIMIT 1))::text;
+  (SELECT s FROM unnest(current_schemas(false)) WITH ORDINALITY AS each (s, n)
+   WHERE s !~ '^pg_' AND s <> 'information_schema' ORDER BY n DESC LIMIT 1))::text;
 
 -- has_migrations: whether the table of applied migrations is there
 SELECT to_regclass('eventseam_migrations') IS NOT NULL;
@@ -18,10 +19,17 @@ SELECT number FROM eventseam_migrations ORDER BY number;
 -- note_migration: one more migration is applied
 INSERT INTO eventseam_migrations (number, name, applied_at) VALUES ($1, $2, $3::text::timestamptz);
 
--- strangers: tables of our names that another program made
-SELECT table_name::text FROM information_schema.tables
-WHERE table_schema = current_schema() AND table_name IN ('event_outbox', 'positions', 'processed_events', 'unsettled', 'members')
-  AND to_regclass('eventseam_migrations') IS NULL ORDER BY 1;
+-- strangers: tables of our names in the schema $1 that another program made
+SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1::text AND c.relname IN ('event_outbox', 'positions', 'processed_events', 'unsettled', 'members')
+  AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND to_regclass('eventseam_migrations') IS NULL ORDER BY 1;
+
+-- strays: our names in other schemas of the search path than $1, where our tables are
+SELECT c.relname::text, n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = ANY (current_schemas(false)) AND n.nspname <> $1::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+  AND c.relname IN ('event_outbox', 'processed_events', 'unsettled', 'positions', 'members', 'eventseam_journal',
+    'eventseam_migrations', 'eventseam_outbox', 'event_outbox_id_seq', 'event_outbox_position_seq', 'unsettled_id_seq')
+ORDER BY 1, 2;
 
 -- remember_search_path: keep the session's search path, to restore it in this transaction
 SELECT set_config('eventseam.search_path', current_setting('search_path'), true);
