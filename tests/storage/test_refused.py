@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import asyncpg
 import psycopg
 import pytest
 
-from eventseam import EventseamError, Seams
+from eventseam import EventseamError, Seams, StorageUnavailable
 from eventseam.storage.postgres import PostgresOptions, PostgresStore
 from tests.storage.suite import INSERT, WAYS, contents
 from tests.support.postgres import query
@@ -37,6 +39,50 @@ async def test_a_setting_that_outlives_its_transaction_is_refused(store, way, se
     await store.migrate([TABLE])
     with pytest.raises(EventseamError, match="write SET LOCAL"):
         await way(store, lambda sql: sql.rows(setting))
+    await store.close()
+
+
+@ways
+@pytest.mark.parametrize("statement", ["DEALLOCATE ALL", "discard all", "/* */ DISCARD PLANS", "-- x\nDeallocate x"])
+async def test_what_takes_prepared_statements_away_is_refused(store, way, statement):
+    await store.migrate([TABLE])
+    with pytest.raises(EventseamError, match="what others have prepared"):
+        await way(store, lambda sql: sql.rows(statement))
+    await store.close()
+
+
+@ways
+async def test_what_a_function_has_deallocated_is_prepared_again(store, postgres_url, way):
+    await store.migrate([TABLE])
+    deallocate = "DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$"
+
+    async def again(sql):
+        return await sql.changed(INSERT, 1, "x")
+
+    assert 1 == await way(store, again)
+    with suppress(EventseamError, asyncpg.PostgresError, psycopg.Error):
+        await way(store, lambda sql: sql.rows(deallocate))
+    for _ in range(9):  # on whatever connection
+        with suppress(StorageUnavailable):
+            await way(store, again)
+    assert 1 == await way(store, again)
+    await store.close()
+
+
+@ways
+async def test_sql_with_a_nul_in_it_is_refused(store, way):
+    await store.migrate([TABLE])
+    with pytest.raises(EventseamError, match="a NUL character"):
+        await way(store, lambda sql: sql.rows("SELECT 1 AS th\0anked"))
+    await store.close()
+
+
+@ways
+@pytest.mark.parametrize("statement", ["commit", "ROLLBACK", "end"])
+async def test_one_word_that_ends_the_transaction_is_told_as_such(store, way, statement):
+    await store.migrate([TABLE])
+    with pytest.raises(EventseamError, match="the transaction is not the handler's to end"):
+        await way(store, lambda sql: sql.rows(statement))
     await store.close()
 
 
