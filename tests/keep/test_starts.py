@@ -53,14 +53,20 @@ async def test_a_service_may_start_at_a_time(place):
     clock.jump(3_600)
     await say(place, 3, 4, clock=clock)
     since = datetime.now(UTC) + timedelta(minutes=30)
-    await say(place, 5, beside=[listener("late", starts=since)])
+    await say(place, 5, beside=[listener("late", starts=since)], clock=clock)
     assert [3, 4, 5] == file.heard(place, "late")
 
 
 async def test_a_time_after_everything_is_now(place):
     await say(place, 1)
-    await say(place, 2, beside=[listener("late", starts=datetime.now(UTC) + timedelta(hours=1))])
+    await say(place, 2, beside=[listener("late", starts=datetime.now(UTC))])
     assert [2] == file.heard(place, "late")
+
+
+async def test_a_time_that_has_not_come_is_refused(place):
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    with pytest.raises(WiringError, match=r"Service\('late'\): starts=.* has not come yet. .*Start it then"):
+        await say(place, 1, beside=[listener("late", starts=tomorrow)])
 
 
 async def test_a_service_that_has_positions_keeps_them(place):

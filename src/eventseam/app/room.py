@@ -25,7 +25,7 @@ from eventseam.journal.bus import RELAY
 from eventseam.journal.limits import Limits
 from eventseam.journal.look import lag
 from eventseam.journal.source import Hint
-from eventseam.journal.starts import register
+from eventseam.journal.starts import check_starts, register
 from eventseam.ports.probe import Orphaned
 from eventseam.ports.sql import Sql, Store
 
@@ -140,6 +140,7 @@ class EngineRoom:
 async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExitStack) -> EngineRoom:
     """Open what `services` of `app` need; `stack` closes it. Raises SettingsError, StorageError or WiringError."""
     check_inbox(app.settings, services)
+    check_starts(((service.name, service.starts) for service in app.services), app.seams.clock.now())
     store = open_store(app.settings, app.seams, _tx_seconds(services))
     stack.push_async_callback(store.close)
     await store.migrate([tables for service in services if (tables := service.tables_on(store.dialect))])

@@ -45,8 +45,8 @@ class Service(Generic[D]):
     after the last handler ended. `tables` is SQL that may run at every start (`CREATE TABLE IF NOT EXISTS …`), or such
     SQL for each kind of database: `{"sqlite": …, "postgresql": …}`.
     `threads_max` bounds how many `def` handlers run at once. `starts` is where it begins to read a journal in which it
-    has no position yet: at the oldest message that is still there, now, or at the first one of a time. Raises
-    WiringError for a name that is not `[a-z][a-z0-9_-]{0,62}`, and for a time without a zone.
+    has no position yet: at the oldest message that is still there, now, or at the first one of a time that has come.
+    Raises WiringError for a name that is not `[a-z][a-z0-9_-]{0,62}`, and for a time without a zone.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from eventseam.errors import WiringError
 from eventseam.journal.append import timestamp
 
 if TYPE_CHECKING:
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
 
 Starts = Literal["beginning", "now"] | datetime
 """The oldest message that is still there; the next one; the first that was published at this time or later."""
+
+
+def check_starts(readers: Iterable[tuple[str, Starts]], now: datetime) -> None:
+    """Raise WiringError for a time that has not come yet: whoever starts reads at once, and cannot wait for it."""
+    for reader, starts in readers:
+        if isinstance(starts, datetime) and starts > now:
+            raise WiringError(
+                f"Service({reader!r}): starts={starts.isoformat()} has not come yet, and a service that runs reads at "
+                'once. Start it then, or write starts="now".'
+            )
 
 
 async def register(sql: Sql, readers: Iterable[tuple[str, Starts]], slots: int) -> None:
