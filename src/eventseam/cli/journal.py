@@ -290,7 +290,8 @@ COMMANDS = (
         summary="forget a service that will never run again",
         details=(
             "Drop the positions of a service that exists no more: until then the journal keeps everything for it.\n"
-            "Refused while a process runs it."
+            "Refused while a process runs it, as far as its lease tells: stop them first. One that stood still for\n"
+            "longer ends with an error when it comes back, and starts anew as a new service does."
         ),
         examples=("eventseam journal forget-reader statistics --yes",),
         arguments=_forget_arguments,

@@ -127,8 +127,10 @@ COMMAND = Command(
     summary="publish again what the journal still has, for consumers that lost it",
     details=(
         "Append copies of the journal's messages to it, with the ids they had: services that have handled one do\n"
-        "nothing, services and brokers that lost it get it. Refused for what is older than inboxes remember. Tells\n"
-        "what it would do; --yes does it. Copies come after what was published meanwhile."
+        "nothing, services and brokers that lost it get it. Refused for what is older than inboxes remember: by\n"
+        "--inbox-hours, else the app's setting, else EVENTSEAM_INBOX_HOURS (24), and by what was dropped from the\n"
+        "inbox of this database; inboxes of others it cannot see. Tells what it would do; --yes does it. Copies\n"
+        "come after what was published meanwhile."
     ),
     examples=(
         "eventseam republish --since 2026-01-31T12:00:00Z --database postgresql://shop@db/shop",
