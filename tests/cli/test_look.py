@@ -137,6 +137,14 @@ def test_without_a_database_the_error_says_how_to_name_one(cli, words):
     )
 
 
+@pytest.mark.parametrize("words", [("lag",), ("outbox",), ("dlq", "list"), ("db", "check"), ("journal", "trim")])
+def test_an_empty_url_is_refused_and_no_other_database_is_asked(cli, shop, words, monkeypatch):
+    monkeypatch.setenv("EVENTSEAM_DATABASE", shop)
+    ended = cli(*words, "--database", "")
+    assert (Exit.USAGE, "") == (ended.code, ended.out)
+    assert "argument --database: is empty: give the URL" in ended.err
+
+
 @pytest.mark.parametrize("words", [("lag",), ("outbox",), ("dlq", "list"), ("dlq", "redrive", 1)])
 def test_a_misspelt_variable_of_the_environment_is_named(cli, words, monkeypatch):
     monkeypatch.setenv("EVENTSEAM_DATABSE", "sqlite:///shop.db")

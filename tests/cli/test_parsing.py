@@ -85,7 +85,7 @@ def test_every_exit_code_has_a_meaning():
 
 def test_the_alias_and_the_module_are_the_same_command():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert scripts["eventseam"] == scripts["seam"] == "eventseam.cli.main:main"
+    assert scripts["eventseam"] == scripts["seam"] == "eventseam.cli.__main__:main"
     done = subprocess.run([sys.executable, "-m", "eventseam.cli", "--version"], capture_output=True, check=True)
     assert done.stdout.startswith(b"eventseam ")
 

@@ -137,6 +137,15 @@ def test_a_signal_stops_it_and_nothing_is_left(folder, number, code):
     )
 
 
+def test_ctrl_c_while_the_command_is_still_importing_shows_no_traceback(tmp_path):
+    (tmp_path / "rich.py").write_text("raise KeyboardInterrupt\n")
+    (tmp_path / "msgspec.py").write_text("raise KeyboardInterrupt\n")
+    words = [sys.executable, "-m", "eventseam.cli", "run", "running_shop:create"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert (130, "eventseam: interrupted.\n") == (ended.returncode, ended.stderr)
+
+
 def test_only_runs_what_it_names_and_json_announces_it(folder):
     process = start(folder, "--only", "email", "--json")
     lines = [process.stdout.readline()]

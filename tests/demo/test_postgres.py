@@ -122,6 +122,7 @@ def test_ctrl_c_ends_all_six_and_hides_the_password(tmp_path, postgres_url, spre
     assert not any(_read(f"/proc/{child}/cmdline") for child in running.values())
     assert "eventseam demo --resume --database" in err
     assert "--processes" in err
+    assert 2 == len(err.splitlines()), err
     assert (urlsplit(postgres_url).password or "no password") not in out + err
 
 

@@ -178,6 +178,13 @@ def row_id(text: str) -> int:
     return int(text)
 
 
+def url(text: str) -> str:
+    """An argparse type: the URL of a database; an empty variable of the shell is none."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty: give the URL, or leave it out for EVENTSEAM_DATABASE")
+    return text
+
+
 def names(text: str) -> tuple[str, ...]:
     """An argparse type: names with commas between them."""
     found = tuple(name.strip() for name in text.split(",") if name.strip())
@@ -201,6 +208,7 @@ def add_database(parser: argparse.ArgumentParser) -> None:
     """`--database`, as every command that reads the store has it."""
     parser.add_argument(
         "--database",
+        type=url,
         metavar="URL",
         help="the app's database, such as sqlite:///shop.db (default: the environment's EVENTSEAM_DATABASE)",
     )

@@ -76,6 +76,11 @@ class Processes:
                     await self._listen(process)
                     await process.wait()
 
+    async def gone(self) -> None:
+        """Wait for those that were killed: the loop must see the end of each before its own."""
+        for process in self._running.values():
+            await process.wait()
+
     async def _keep(self, service: str) -> None:
         while True:
             process = self._running[service] = await self._start(service)
@@ -129,3 +134,4 @@ async def six_processes(where: Where, tally: Tally) -> AsyncGenerator[Processes]
         assert watch.stdin is not None
         watch.stdin.close()  # kills whoever is left
         await watch.wait()
+        await processes.gone()
