@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from eventseam import App
 
-DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+PSYCOPG = "postgresql+psycopg"  # it reads all that may stand behind the ? of the URL, such as the schema
+DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": PSYCOPG, "postgres": PSYCOPG}
 
 
 class NewOrder(BaseModel):

@@ -38,6 +38,15 @@ async def visit(api):
         assert 404 == (await client.get("/orders/o2")).status_code
 
 
+@pytest.fixture
+def in_a_schema(postgres_url, monkeypatch):
+    """The URL of a schema of its own, with the shorter scheme."""
+    query(postgres_url, "CREATE SCHEMA sh")
+    url = f"{postgres_url}?options=-csearch_path%3Dsh".replace("postgresql:", "postgres:", 1)
+    monkeypatch.setenv("EVENTSEAM_DATABASE", url)
+    return url
+
+
 async def has_journal(url):
     try:
         return [] == await asyncio.to_thread(query, url, "SELECT 1 FROM event_outbox")
@@ -51,6 +60,18 @@ async def test_fastapi_with_the_engine_inside(url):
         await visit(api)
     assert [("o1", "mug", 2)] == query(url, "SELECT * FROM reservations")
     assert [("o1",)] == query(url, "SELECT aggregate_id FROM event_outbox")
+
+
+async def test_fastapi_publishes_in_the_schema_of_the_url(in_a_schema):
+    api = web.inside()
+    async with api.router.lifespan_context(api):
+        await visit(api)
+    assert [("o1",)] == query(in_a_schema, "SELECT aggregate_id FROM sh.event_outbox")
+
+
+def test_django_publishes_in_the_schema_of_the_url(in_a_schema):
+    visit_django("inside")
+    assert 2 == query(in_a_schema, "SELECT count(*) FROM sh.event_outbox")[0][0]
 
 
 async def test_fastapi_with_the_engine_apart(url):
