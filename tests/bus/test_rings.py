@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from eventseam import App, Seams, Service, Settings, WiringError
@@ -62,3 +64,9 @@ async def test_services_without_handlers_start_on_a_bus(databases):
     settings = Settings(database=databases[0], transport=databases[1])
     async with App(Service("silent"), settings=settings).running() as app:
         await app.wait_idle()
+
+
+async def test_two_that_begin_a_ring_at_the_same_time_do_not_both_run(databases):
+    a, b, _ = databases
+    ends = await asyncio.gather(start(a, b, "mouth"), start(b, a, "ears"), return_exceptions=True)
+    assert any(isinstance(end, WiringError) for end in ends), ends
