@@ -150,6 +150,13 @@ def test_a_printed_script_holds_what_lacks_and_runs_once(cli, place, monkeypatch
     assert "Nothing lacks" in cli("db", "sql", "--database", url_of(place)).out
 
 
+def test_a_printed_script_that_runs_a_second_time_says_so(cli, postgres_url):
+    printed = cli("db", "sql", "--all", "--database", postgres_url).out
+    script(postgres_url, printed)
+    with pytest.raises(psycopg.Error, match="this script has been applied"):
+        script(postgres_url, printed)
+
+
 def test_a_printed_script_is_one_json_document_for_programs(cli, place):
     document = cli("db", "sql", "--all", "--json", "--database", url_of(place)).document
     assert ["ground"] == [each["name"] for each in document["migrations"]][:1]
@@ -339,3 +346,16 @@ def test_check_and_sql_name_a_table_of_another_program(cli, postgres_url):
     ended = cli("db", "sql", "--database", postgres_url)
     assert Exit.STORAGE == ended.code
     assert "belongs to another program" in ended.err
+
+
+def test_check_wants_one_row_that_names_the_cluster(cli, postgres_url):
+    cli("db", "migrate", "--database", postgres_url)
+    script(postgres_url, "DELETE FROM eventseam_journal")
+    assert any("eventseam_journal has 0 rows" in what for what in findings(cli, postgres_url))
+
+
+def test_check_notes_a_database_that_is_meant_to_be_read_only(cli, postgres_url):
+    cli("db", "migrate", "--database", postgres_url)
+    script(postgres_url, f"ALTER DATABASE {urlsplit(postgres_url).path[1:]} SET default_transaction_read_only = on")
+    assert any("default_transaction_read_only is on: Eventseam writes" in what for what in findings(cli, postgres_url))
+    assert Exit.OK == cli("db", "check", "--database", postgres_url).code

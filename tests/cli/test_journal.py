@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -119,6 +120,7 @@ def test_force_leaves_a_gap_that_is_listed_until_it_is_accepted(cli, place):
     ended = cli(*words, "--database", url_of(place))
     [gap] = ended.document["gaps"]
     assert (3, "slow", 2) == (ended.document["journal"], gap["reader"], gap["last"] - gap["first"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", gap["since"])
     listed = cli("journal", "accept-gap", "--database", url_of(place))
     assert (Exit.FOUND, True) == (listed.code, "slow" in listed.out)
     assert Exit.FOUND == cli("journal", "accept-gap", "ears", "--database", url_of(place)).code

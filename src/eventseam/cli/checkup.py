@@ -129,6 +129,11 @@ async def _schema(sql: Sql, dialect: str, found: Checkup) -> None:
 
 
 async def _cluster(sql: Sql, found: Checkup) -> None:
+    if (rows := (await sql.rows("journal_rows"))[0][0]) != 1:
+        found.problem(
+            f"eventseam_journal has {rows} rows, and every app needs the one that names its cluster and its era",
+            "restore the row from a backup; keep the one with the highest era if there are several",
+        )
     for journal, connected in await sql.rows("other_cluster"):
         found.problem(
             f"the journal was written in the cluster {journal}, and this is {connected}: it was restored or moved",
@@ -181,6 +186,10 @@ def _is_off(setting: str) -> bool:
     return setting == "off"
 
 
+def _is_on(setting: str) -> bool:
+    return setting == "on"
+
+
 def _is_set(setting: str) -> bool:
     return setting != "0"
 
@@ -190,7 +199,7 @@ _RULES: Final[Mapping[str, tuple[Callable[[str], bool], str, str]]] = MappingPro
         "fsync": (_is_off, "a crash of the machine loses committed messages, or the database", "fsync = on"),
         "full_page_writes": (_is_off, "a crash of the machine may tear pages", "full_page_writes = on"),
         "zero_damaged_pages": (
-            lambda setting: setting == "on",
+            _is_on,
             "damaged rows vanish",
             "zero_damaged_pages = off",
         ),
@@ -206,10 +215,20 @@ _RULES: Final[Mapping[str, tuple[Callable[[str], bool], str, str]]] = MappingPro
             "a process of the app may open up to 42 connections",
             f"max_connections = {CONNECTIONS_MIN} or more, or fewer processes",
         ),
+        "default_transaction_read_only": (
+            _is_on,
+            "Eventseam writes all the same: its transactions say READ WRITE",
+            "revoke rights from the role of the app if nothing may be written",
+        ),
         "track_activities": (_is_off, "nobody can tell who holds what", "track_activities = on"),
     }
 )
-_NOTES: Final = frozenset({"idle_session_timeout", "transaction_timeout", "max_connections", "track_activities"})
+_NOTES: Final = frozenset(
+    {
+        *("idle_session_timeout", "transaction_timeout", "max_connections", "track_activities"),
+        "default_transaction_read_only",
+    }
+)
 
 
 async def _gauges(sql: Sql, found: Checkup, older_seconds: float | None) -> None:

@@ -6,7 +6,7 @@ Apps bring it up to date themselves when they start; these commands are for thos
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from eventseam.cli.checkup import Checkup, examination, lacking
 from eventseam.cli.exits import Exit
@@ -123,6 +123,14 @@ def _sql(args: argparse.Namespace, screen: Screen) -> int:
     return Exit.OK
 
 
+_NOT_TWICE: Final = """DO $$ BEGIN
+  IF to_regclass('eventseam_migrations') IS NOT NULL THEN
+    RAISE EXCEPTION 'this script has been applied: see eventseam db check';
+  END IF;
+END $$;
+"""
+
+
 def script(dialect: str, wanted: Sequence[Migration], *, is_new: bool) -> str:
     """The SQL that does what `db migrate` does, in one transaction and under the same lock."""
     if not wanted:
@@ -137,6 +145,8 @@ def script(dialect: str, wanted: Sequence[Migration], *, is_new: bool) -> str:
             "-- Our tables are where they are, or in the last schema of the search path.\n"
             f"SELECT set_config('search_path', quote_ident((\n{named['home_schema']})), true);\n"
         )
+        if is_new:
+            head += _NOT_TWICE
     made = f"{named['make_migrations']};\n" if is_new else ""
     steps = "".join(
         f"\n-- {_name(each)}\n{each.script.rstrip()}\n"

@@ -44,11 +44,15 @@ SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE');
 
 -- server_settings: settings of the server that may endanger us
 SELECT name, setting FROM pg_settings WHERE name IN
-  ('fsync', 'full_page_writes', 'idle_session_timeout', 'transaction_timeout', 'autovacuum', 'max_connections', 'zero_damaged_pages', 'track_activities');
+  ('fsync', 'full_page_writes', 'idle_session_timeout', 'transaction_timeout', 'autovacuum', 'max_connections', 'zero_damaged_pages', 'track_activities',
+  'default_transaction_read_only');
 
 -- other_cluster: the cluster that a journal was written in and the one that we are connected to, where they differ
 SELECT cluster, (SELECT system_identifier::text FROM pg_control_system()) FROM eventseam_journal
 WHERE cluster <> (SELECT system_identifier::text FROM pg_control_system());
+
+-- journal_rows: how many rows eventseam_journal has: one
+SELECT count(*) FROM eventseam_journal;
 
 -- old_transactions: who has been in a transaction for longer than $1 seconds and holds back a snapshot, oldest first
 SELECT a.pid, coalesce(a.application_name, ''), extract(epoch FROM clock_timestamp() - a.xact_start)::float8,

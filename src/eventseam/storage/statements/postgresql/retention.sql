@@ -47,7 +47,7 @@ WITH doomed AS MATERIALIZED (
 DELETE FROM event_outbox WHERE position IN (SELECT position FROM doomed);
 
 -- gaps: the readers with a gap: since when, the first and the last position that were dropped unread
-SELECT reader, min(gap)::text, min(gap_first), max(gap_last) FROM positions WHERE gap IS NOT NULL GROUP BY reader ORDER BY 1;
+SELECT reader, to_char(min(gap) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), min(gap_first), max(gap_last) FROM positions WHERE gap IS NOT NULL GROUP BY reader ORDER BY 1;
 
 -- accept_gap: readers (an array) go on behind their gap
 UPDATE positions SET gap = NULL, gap_first = NULL, gap_last = NULL, rev = rev + 1 WHERE gap IS NOT NULL AND reader = ANY ($1::text[]);
