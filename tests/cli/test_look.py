@@ -160,6 +160,12 @@ def test_a_path_instead_of_a_url_is_answered_with_the_url(cli, path):
     assert f"eventseam: '{path}' is a path, not the URL of a database. Write sqlite:///{path}\n" == ended.err
 
 
+def test_a_url_of_sqlalchemy_is_answered_with_the_one_to_write(cli):
+    ended = cli("lag", "--database", "postgresql+psycopg://me@db/shop")
+    assert Exit.WIRING == ended.code
+    assert "write postgresql:// for postgresql+psycopg://" in ended.err
+
+
 def test_a_missing_file_is_an_error_and_is_not_made(cli, tmp_path):
     ended = cli("lag", "--database", f"sqlite:///{tmp_path}/typo.db")
     assert Exit.STORAGE == ended.code
