@@ -11,7 +11,7 @@ import pytest
 from eventseam import Ctx, SyncTx, Tx
 from eventseam.ports.probe import HandlerFailed, StorageTrouble
 from eventseam.testing.servers import postgres
-from tests.support.postgres import connect, heard, query, script, unsettled
+from tests.support.postgres import connect, connected, heard, query, script, unsettled
 from tests.support.run import running, seen, until
 from tests.support.talk import COLOURS, HEARD, QUICK, Said, ears, hear
 
@@ -93,6 +93,7 @@ async def test_a_server_without_a_free_connection_is_waited_for_and_named():
             await until(lambda: any("Raise max_connections" in each.error for each in seen(app).of(StorageTrouble)))
             for hog in hogs:
                 hog.close()
+            await until(lambda: "hog" not in connected(admin))
             await app.wait_idle()
             assert [] == seen(app).of(HandlerFailed)
         for handler in ("record", "loop", "thread"):
