@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from eventseam import Ctx, Retry
+from eventseam import Ctx, Retry, StorageUnavailable
 from eventseam.ports.probe import Orphaned
 from tests.support.file import heard, query, unsettled
 from tests.support.run import make_app, running, seen, until
@@ -102,3 +102,21 @@ async def test_a_handler_that_is_named_as_the_old_one_takes_over_its_messages(tm
         await app.wait_idle()
         assert [] == seen(app).of(Orphaned)
     assert [1] == heard(path)
+
+
+async def test_a_database_in_trouble_is_waited_out(tmp_path, monkeypatch):
+    path, service, errors = tmp_path / "db", ears(), [StorageUnavailable("down"), StorageUnavailable("still down")]
+    on_loop(service, lambda message: None)
+    async with running(path, service) as app:
+        store = app._room.store
+        read = store.read
+
+        async def read_later(operation):
+            if errors:
+                raise errors.pop()
+            return await read(operation)
+
+        monkeypatch.setattr(store, "read", read_later)
+        await app.publish(service, Said("ann", 1))
+        await app.wait_idle()
+    assert ([], [1]) == (errors, heard(path))

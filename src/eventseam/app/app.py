@@ -152,12 +152,13 @@ class App:
     async def wait_idle(self, timeout_seconds: float = 30.0) -> None:
         """Return when everything published so far is handled, or dead or waiting behind something dead.
 
-        Raises TimeoutError after `timeout_seconds`, which says what is missing.
+        A database in trouble is waited out, as the engines do. Raises TimeoutError after `timeout_seconds`, which says
+        what is missing.
         """
         room = self._started()
         try:
             async with asyncio.timeout(timeout_seconds):
-                while not await room.is_idle():
+                while not await _is_idle(room):
                     await self.seams.clock.sleep(_LOOK_AGAIN_SECONDS)
         except TimeoutError:
             missing = "; ".join(await room.missing(self.seams.clock.now()))
@@ -276,3 +277,10 @@ async def _together(operations: Iterable[Coroutine[Any, Any, None]]) -> None:
     async with asyncio.TaskGroup() as group:
         for operation in operations:
             group.create_task(operation)
+
+
+async def _is_idle(room: EngineRoom) -> bool:
+    try:
+        return await room.is_idle()
+    except StorageUnavailable:
+        return False
