@@ -187,11 +187,13 @@ class PostgresStore:
     async def _run(self, connection: Connection, operation: Operation[T]) -> T:
         try:
             self._seams.at("begin")
-            result = await operation(AsyncpgSql(connection))
+            sql = AsyncpgSql(connection)
+            result = await operation(sql)
             self._seams.at("pre-commit")
+            ending = await sql.ending()
         except BaseException as error:  # noqa: BLE001 - raised again there
             await self._undo(connection, error)
-        await self._commit(connection)
+        await self._commit(connection, ending)
         self._seams.at("post-commit")
         return result
 

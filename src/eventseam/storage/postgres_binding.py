@@ -263,14 +263,19 @@ class Connection:
 
 
 class AsyncpgSql:
-    """The Sql port over one connection. The caller begins and ends the transaction."""
+    """The Sql port over one connection. The caller begins the transaction, and ends it by what `ending` says.
 
-    __slots__ = ("_connection", "_prepared")
+    One message that is appended to the journal goes out with the next statement, nearly always COMMIT: one trip
+    less.
+    """
+
+    __slots__ = ("_connection", "_held", "_prepared")
 
     def __init__(self, connection: Connection) -> None:
         """Use `connection` as it is."""
         self._connection = connection
         self._prepared = connection.prepared
+        self._held = ""
 
     @property
     def raw(self) -> asyncpg.Connection[Any]:
@@ -291,6 +296,10 @@ class AsyncpgSql:
         if not args:
             return
         check_recorded(statement)
+        if self._held:
+            await self._send_held()
+        if statement == "append" and len(args) == 1 and await self._holds(args[0]):
+            return
         self._connection.since = self._connection.monotonic()
         try:
             await self._many(await self._prepared(statement), args)
@@ -301,7 +310,13 @@ class AsyncpgSql:
         finally:
             self._connection.since = math.inf
 
+    async def ending(self) -> str:
+        """What ends the transaction: COMMIT, and before it what is held back."""
+        return f"{self._held}COMMIT"
+
     async def _run(self, statement: str, args: tuple[object, ...]) -> tuple[Prepared, list[Any]]:
+        if self._held:
+            await self._send_held()
         self._connection.since = self._connection.monotonic()
         try:
             prepared = await self._prepared(statement)
@@ -312,6 +327,19 @@ class AsyncpgSql:
             raise cause from error
         finally:
             self._connection.since = math.inf
+
+    async def _holds(self, row: Sequence[object]) -> bool:
+        """Whether a message could be held back; one with a value that has no literal goes out at once."""
+        name = await self._connection.name_of("append_one")
+        try:
+            self._held = f"{execute(name, row)}; "
+        except ValueError:
+            return False
+        return True
+
+    async def _send_held(self) -> None:
+        held, self._held = self._held, ""
+        await self._connection.command(held, statement="append")
 
     async def _many(self, prepared: Prepared, args: Sequence[Sequence[object]]) -> None:
         if prepared.by_columns:
@@ -342,48 +370,25 @@ def _columns(prepared: Prepared, rows: Sequence[Sequence[object]]) -> list[list[
 
 
 class SharedSql(AsyncpgSql):
-    """The same for a handler, whose tasks may use it at once: one statement after another.
+    """The same for a handler, whose tasks may use it at once: one statement after another."""
 
-    What is appended to the journal goes out with the next statement, which nearly always is COMMIT: one trip less.
-    """
-
-    __slots__ = ("_gate", "_held")
+    __slots__ = ("_gate",)
 
     def __init__(self, connection: Connection) -> None:
         """Use `connection` as it is."""
         super().__init__(connection)
         self._gate = asyncio.Lock()
-        self._held = ""
 
     async def many(self, statement: str, args: Sequence[Sequence[object]]) -> None:
         """See ports.sql.Sql."""
         async with self._gate:
-            await self._send_held()
-            if statement != "append" or not await self._holds(args):
-                await super().many(statement, args)
+            await super().many(statement, args)
 
     async def ending(self) -> str:
-        """What ends the transaction: COMMIT, and before it what is held back."""
+        """See AsyncpgSql."""
         async with self._gate:
-            return f"{self._held}COMMIT"
+            return await super().ending()
 
     async def _run(self, statement: str, args: tuple[object, ...]) -> tuple[Prepared, list[Any]]:
         async with self._gate:
-            await self._send_held()
             return await super()._run(statement, args)
-
-    async def _holds(self, rows: Sequence[Sequence[object]]) -> bool:
-        """Whether an append could be held back; several rows, and values that have no literal, go out at once."""
-        if len(rows) != 1:
-            return False
-        name = await self._connection.name_of("append_one")
-        try:
-            self._held = f"{execute(name, rows[0])}; "
-        except ValueError:
-            return False
-        return True
-
-    async def _send_held(self) -> None:
-        if self._held:
-            held, self._held = self._held, ""
-            await self._connection.command(held, statement="append")
