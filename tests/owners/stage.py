@@ -80,7 +80,9 @@ class Troupe:
     def check(self) -> None:
         """Raise AssertionError if a process ended by itself."""
         broken = self.folder / "broken"
-        assert not broken.exists(), f"an engine ended:\n{broken.read_text()}"
+        if broken.exists():
+            time.sleep(0.5)  # it may be about to write
+            raise AssertionError(f"an engine ended:\n{broken.read_text()}")
 
     def clear(self) -> None:
         """End every process that is still there."""
