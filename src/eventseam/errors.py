@@ -64,6 +64,9 @@ class StorageError(EventseamError):
 class StorageUnavailable(StorageError):  # noqa: N818 - a state that ends by itself
     """The database cannot work now (full disk, locked, gone). Nothing was applied; the engine tries again."""
 
+    is_of_ours = False
+    """Whether a table of Eventseam is missing or out of reach, which is no message's fault."""
+
 
 class CursorLost(StorageError):  # noqa: N818 - says what happened
     """The connection on which positions were loaded is gone: they must be loaded again. The engine does so itself."""

@@ -15,9 +15,11 @@ from eventseam.delivery.relay import Relay
 from eventseam.errors import OutcomeUnknown, StorageUnavailable
 from eventseam.journal.snapshot import SnapshotSource
 from eventseam.journal.source import Hint
+from eventseam.ports.probe import HandlerFailed
 from eventseam.storage.postgres import PostgresOptions, PostgresStore
 from tests.support.postgres import query
 from tests.support.proxy import Proxy
+from tests.support.run import Seen
 
 talk = Channel("talk", key="who")
 answer = Channel("answer", key="who")
@@ -175,7 +177,8 @@ class Relayed:
     def __init__(self, url, sink, source=SnapshotSource, page_max=500):
         """Its own commits do not wait for the disk, unless it says so."""
         self.store = PostgresStore(url, Seams(), PostgresOptions(durability="normal"))
-        around = Surroundings(self.store, Seams(), None, lambda: None)
+        self.seen = Seen()
+        around = Surroundings(self.store, Seams(), self.seen, lambda: None)
         self.source = source(self.store, Hint())
         self.relay = Relay("relay", self.source, sink, around, EngineOptions(page_max=page_max))
         self.relay.channels = ["talk"]
@@ -234,7 +237,7 @@ async def test_a_message_that_the_sink_does_not_take_becomes_a_dead_letter_and_t
 
 async def test_a_message_of_a_time_that_nobody_can_hold_is_kept_here_and_the_others_go_on(postgres_url):
     sink = Scripted()
-    async with Relayed(postgres_url, sink):
+    async with Relayed(postgres_url, sink) as relayed:
         await _run(
             postgres_url,
             INSERT.format(1, 1).replace("(", "(created_at, ", 1).replace("'talk'", "'20000-01-01', 'talk'"),
@@ -242,6 +245,8 @@ async def test_a_message_of_a_time_that_nobody_can_hold_is_kept_here_and_the_oth
         await _run(postgres_url, INSERT.format(2, 2))
         await until(lambda: sink.batches)
     assert [["2"]] == sink.batches
+    (told,) = relayed.seen.of(HandlerFailed)
+    assert ("relay", "k", "dead") == (told.handler, told.key, told.next_step)
     rows = query(postgres_url, "SELECT handler, state, convert_from(body, 'UTF8'), error_class FROM unsettled")
     assert [("relay", "dead", "1", "Undecodable")] == rows
 

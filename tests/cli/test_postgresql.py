@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,24 @@ def test_lag_of_an_app_with_a_bus_looks_there_as_well(cli, postgres_url, tmp_pat
         {each["service"]: each["behind_messages"] for each in document["services"]},
         document["never_ran"],
     )
+
+
+def test_lag_counts_what_the_relay_could_not_publish(cli, postgres_url, tmp_path, monkeypatch):
+    own = f"sqlite:///{tmp_path / 'own.db'}"
+    (tmp_path / "bus_shop.py").write_text(BUS_SHOP + f"\nDATABASE = {own!r}\nBUS = {postgres_url!r}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "bus_shop", raising=False)
+    asyncio.run(_publish_by_bus())
+    with closing(sqlite3.connect(tmp_path / "own.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO unsettled (service, handler, lane, message_id, state, attempts, next_at, since, position, "
+            "envelope, body) VALUES ('relay@bus', 'relay@bus', 'k', 'm', 'dead', 1, 0, 0, 1, '{}', x'00')"
+        )
+    document = cli("lag", "bus_shop:create", "--json").document
+    assert {"relay@bus": 1, "ears@bus": 0} == {
+        each["service"]: each["unsettled"]["dead"] for each in document["services"]
+    }
 
 
 async def _publish_by_bus():

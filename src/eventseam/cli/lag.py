@@ -97,6 +97,11 @@ def _by_service(counts: Sequence[StateCount]) -> dict[str, Unsettled]:
     return found
 
 
+def _owner_of(reader: str) -> str:
+    """Under which name a reader's unsettled messages are kept: a service's under its own, wherever it reads."""
+    return reader if reader == RELAY else reader.removesuffix(_BUS)
+
+
 def _document(each: ReaderLag, unsettled: Mapping[str, Unsettled]) -> dict[str, object]:
     """One service, with the keys that scripts rely on."""
     return {
@@ -105,7 +110,7 @@ def _document(each: ReaderLag, unsettled: Mapping[str, Unsettled]) -> dict[str, 
         "behind_messages": each.behind_messages,
         "behind_seconds": round(each.behind_seconds, 3),
         "owners": list(each.owners),
-        "unsettled": unsettled[each.service.removesuffix(_BUS)],
+        "unsettled": unsettled[_owner_of(each.service)],
         "slots": [_slot_document(slot) for slot in each.slots],
     }
 
@@ -125,7 +130,7 @@ _SLOT_COLUMNS = ("service", "slot", "position", "behind", "seconds", "owner")
 
 
 def _cells(each: ReaderLag, counts: Mapping[str, Unsettled]) -> tuple[object, ...]:
-    unsettled = counts[each.service.removesuffix(_BUS)]
+    unsettled = counts[_owner_of(each.service)]
     where = (each.service, each.position, each.behind_messages, round(each.behind_seconds, 3))
     owner = each.owners[0] if len(each.owners) == 1 else f"{len(each.owners)} processes" if each.owners else None
     return (*where, unsettled["dead"], unsettled["retrying"], unsettled["waiting"], owner)

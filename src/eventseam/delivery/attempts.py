@@ -345,7 +345,7 @@ class Attempts:
                 await self._succeeded(item)
                 self._committer.offer(item)
         except Unfinished as unfinished:
-            item.refusals += isinstance(unfinished.error, StorageUnavailable)
+            item.refusals += isinstance(unfinished.error, StorageUnavailable) and not unfinished.error.is_of_ours
             await self._unfinished_tx(item, unfinished.error)
         except (Fenced, StorageUnavailable, OutcomeUnknown) as trouble:
             await self._unfinished_tx(item, trouble)

@@ -171,7 +171,7 @@ class Committer:
             except OutcomeUnknown:
                 _drop(batch)
             except StorageUnavailable as error:
-                refusals += is_rehearsed
+                refusals += is_rehearsed and not error.is_of_ours
                 if is_to_blame(batch, refusals, guilty or ()):
                     await self._isolate(batch, error, guilty)
                     return

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from eventseam.delivery.item import cause_of
+from eventseam.delivery.item import cause_of, text_of
 from eventseam.delivery.ownership import Ownership, Reader
 from eventseam.delivery.unsettled import keep_dead
 from eventseam.errors import CursorLost, OutcomeUnknown, StorageUnavailable, Undecodable
-from eventseam.ports.probe import StorageTrouble
+from eventseam.ports.probe import HandlerFailed, StorageTrouble
 from eventseam.ports.transport import Cursor, Page
 
 if TYPE_CHECKING:
@@ -222,8 +222,15 @@ class Relay:
             except (StorageUnavailable, OutcomeUnknown) as trouble:
                 pause = await self._pause(trouble, pause)
             else:
+                self._tell_dead(message, error)
                 return True
         return False
+
+    def _tell_dead(self, message: Received, error: Exception) -> None:
+        if self._around.probe is not None:
+            envelope, text = message.envelope, f"{type(error).__name__}: {text_of(error)}"
+            ids = (envelope.key, envelope.id, envelope.correlation_id)
+            self._around.probe.observe(HandlerFailed(self.name, self.name, *ids, 1, text, "dead", 0.0))
 
     async def _pause(self, error: Exception, pause: float) -> float:
         if self._around.probe is not None:

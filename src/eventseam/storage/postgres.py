@@ -16,7 +16,14 @@ from eventseam.errors import EventseamError, OutcomeUnknown, StorageUnavailable
 from eventseam.storage.postgres_binding import NO_BEGIN, AsyncpgSql, Connection, SharedSql
 from eventseam.storage.postgres_blocking import Blocking
 from eventseam.storage.postgres_connect import BEGIN, FAILED, PostgresOptions, Role, connect
-from eventseam.storage.postgres_errors import ends_connection, is_out_of_reach, is_to_repeat, is_trouble, told
+from eventseam.storage.postgres_errors import (
+    ends_connection,
+    is_out_of_reach,
+    is_to_repeat,
+    is_trouble,
+    out_of_reach,
+    told,
+)
 from eventseam.storage.postgres_notices import Notices
 from eventseam.storage.postgres_pool import Pool, Watch, close
 from eventseam.storage.postgres_schema import PATIENCE, bring_up_to_date, run_tables
@@ -223,7 +230,7 @@ class PostgresStore:
                 connection.raw.terminate()
                 raise OutcomeUnknown(f"{told(self._address.shown, error)} It may have committed.") from error
             if is_out_of_reach(error) and ending != "COMMIT":  # what is appended with it
-                await self._undo(connection, self._trouble(error))
+                await self._undo(connection, out_of_reach(told(self._address.shown, error)))
             await self._undo(connection, error, may_repeat=may_repeat)
         except BaseException as error:  # noqa: BLE001 - raised again there
             await self._undo(connection, error)

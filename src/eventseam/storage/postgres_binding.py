@@ -17,7 +17,7 @@ import asyncpg
 from eventseam.errors import EventseamError, StorageUnavailable
 from eventseam.storage.catalog import statements
 from eventseam.storage.postgres_copy import JOURNAL, ROWS_MIN, Target, journal_records, target_of
-from eventseam.storage.postgres_errors import is_out_of_reach, is_trouble, told
+from eventseam.storage.postgres_errors import is_out_of_reach, is_trouble, out_of_reach, told
 from eventseam.storage.postgres_rights import denied
 from eventseam.storage.postgres_simple import execute
 from eventseam.storage.postgres_values import WIDE_OIDS, Fit, fit, fit_of
@@ -258,7 +258,7 @@ class Connection:
             return StorageUnavailable(told(self.place, error))
         if is_out_of_reach(error) and statement in named_statements():
             said = denied(self.raw.get_settings().session_authorization, error)
-            return StorageUnavailable(f"{self.place}: {said}" if said else told(self.place, error))
+            return out_of_reach(f"{self.place}: {said}" if said else told(self.place, error))
         return error
 
 

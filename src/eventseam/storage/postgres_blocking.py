@@ -25,6 +25,7 @@ from eventseam.storage.postgres_errors import (
     is_outdated,
     is_to_repeat,
     is_trouble,
+    out_of_reach,
     told,
 )
 from eventseam.storage.postgres_lease import LentSql
@@ -105,8 +106,9 @@ class Blocking:
     def _give_up(self, lent: LentSql, error: BaseException) -> NoReturn:
         if is_outdated(error):
             lent.run(lent.raw.close)
-        is_out_of_ours = lent.sql.is_ours and is_out_of_reach(error)
-        is_trouble_here = lent.raw.closed or is_to_repeat(error) or is_trouble(error) or is_out_of_ours
+        if lent.sql.is_ours and is_out_of_reach(error):
+            raise out_of_reach(told(self._address.shown, error)) from error
+        is_trouble_here = lent.raw.closed or is_to_repeat(error) or is_trouble(error)
         if is_trouble_here and isinstance(error, Exception) and not isinstance(error, StorageUnavailable):
             raise StorageUnavailable(told(self._address.shown, error)) from error
         raise error
@@ -120,7 +122,9 @@ class Blocking:
         except psycopg.Error as error:
             if raw.broken or ends_connection(error):
                 raise OutcomeUnknown(f"{told(self._address.shown, error)} It may have committed.") from error
-            if is_to_repeat(error) or is_trouble(error) or (sql.is_ours and is_out_of_reach(error)):
+            if sql.is_ours and is_out_of_reach(error):
+                raise out_of_reach(told(self._address.shown, error)) from error
+            if is_to_repeat(error) or is_trouble(error):
                 raise StorageUnavailable(told(self._address.shown, error)) from error
             raise
         if status == "ROLLBACK":

@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 import psycopg
 
-from eventseam.errors import EventseamError
+from eventseam.errors import EventseamError, StorageUnavailable
 
 _STATES: Final = frozenset(
     {
@@ -89,6 +89,13 @@ def is_trouble(error: BaseException) -> bool:
 def is_out_of_reach(error: BaseException) -> bool:
     """Whether a statement of ours failed because a table of ours is not there, or not for this user."""
     return isinstance(error, _SERVER_ERRORS) and sqlstate(error) in _OUT_OF_REACH
+
+
+def out_of_reach(told: str) -> StorageUnavailable:
+    """The error for a table of ours that is not there, or not for this user."""
+    found = StorageUnavailable(told)
+    found.is_of_ours = True
+    return found
 
 
 def is_to_repeat(error: BaseException) -> bool:
