@@ -61,6 +61,7 @@ class LentSql:
     def run(self, step: Callable[[], T]) -> T:
         """Run `step`, which uses the connection, unless that was taken away."""
         with self._held():
+            self.sql.is_ours = False  # it is a tool of the user's that works now
             return step()
 
     def begin(self, statement: bytes, opening: Opening | None, reopen: Callable[[], PsycopgSql]) -> None:
