@@ -69,6 +69,7 @@ def one_demo(args: argparse.Namespace, folder: Path, delays: list[float], number
     while delays:
         seconds = delays.pop()
         if not killed_after(words, seconds):
+            delays.append(seconds / 2)  # it has ended before: the next demo is killed sooner
             break
         numbers.append(len(numbers) + 1)
         print(f"kill {numbers[-1]:>3} after {seconds:4.1f} s: {progress(folder)}", flush=True)

@@ -242,7 +242,7 @@ async def test_writes_that_deadlock_run_again_by_themselves(postgres_url):
     async with opened(postgres_url, options) as store:
         await store.write(lambda sql: sql.many(INSERT, [(1, ""), (2, "")]))
         await asyncio.gather(store.write(swap(1, 2)), store.write(swap(2, 1)))
-        assert 3 == len(runs)
+        assert len(runs) > 2  # the two that run again may meet once more
         found = [sorted(b.split()) for _, b in await contents(store)]
         assert [["12", "21"], ["12", "21"]] == found
 
