@@ -225,12 +225,14 @@ async def test_what_the_commit_refuses_is_the_statements_fault(postgres_url, way
 
 
 async def test_writes_that_deadlock_run_again_by_themselves(postgres_url):
-    both = asyncio.Barrier(2)
+    both, one_is_through = asyncio.Barrier(2), asyncio.Event()
     runs = []
 
     def swap(first, second):
         async def operation(sql):
             runs.append(first)
+            if len(runs) > 2:  # or it may take the lock first that the other waits for, and meet it once more
+                await one_is_through.wait()
             await sql.changed("UPDATE t SET b = b || $2 WHERE a = $1", first, f"{first}{second} ")
             if len(runs) <= 2:
                 await both.wait()
@@ -241,8 +243,13 @@ async def test_writes_that_deadlock_run_again_by_themselves(postgres_url):
     options = PostgresOptions(durability="normal")
     async with opened(postgres_url, options) as store:
         await store.write(lambda sql: sql.many(INSERT, [(1, ""), (2, "")]))
-        await asyncio.gather(store.write(swap(1, 2)), store.write(swap(2, 1)))
-        assert len(runs) > 2  # the two that run again may meet once more
+
+        async def write(first, second):
+            await store.write(swap(first, second))
+            one_is_through.set()
+
+        await asyncio.gather(write(1, 2), write(2, 1))
+        assert 3 == len(runs)
         found = [sorted(b.split()) for _, b in await contents(store)]
         assert [["12", "21"], ["12", "21"]] == found
 
