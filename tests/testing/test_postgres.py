@@ -336,8 +336,8 @@ def pytester_project(tmp_path):
 
 
 def test_a_port_that_was_taken_meanwhile_is_replaced_by_another(monkeypatch, server):
-    real = cluster._free_port
-    ports = iter([server.port])
-    monkeypatch.setattr(cluster, "_free_port", lambda: next(ports, None) or real())
+    real = cluster.free_ports
+    ports = iter([[server.port]])
+    monkeypatch.setattr(cluster, "free_ports", lambda count: next(ports, None) or real(count))
     with postgres() as second:
         assert second.port != server.port

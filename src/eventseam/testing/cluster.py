@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -19,14 +17,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from eventseam.clock import Seams
 from eventseam.errors import StorageUnavailable
-from eventseam.testing import guard
+from eventseam.testing.guarding import HOST, Guard, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eventseam.testing.binaries import Binaries
 
-HOST = "127.0.0.1"
 OWNER = "postgres"
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.01
@@ -69,7 +66,8 @@ class Cluster:
         self._settings = {**_SETTINGS, **settings}
         self._user = _unprivileged()
         self._process: subprocess.Popen[bytes] | None = None
-        self._guard = _start_guard(self.data, None if self.is_kept else self.folder)
+        signals = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
+        self._guard = Guard(self.data / "postmaster.pid", signals, None if self.is_kept else self.folder)
         try:
             self._own(self.folder, 0o700)
             self.binaries = self._reachable(binaries)
@@ -93,7 +91,7 @@ class Cluster:
         deadline = clock.monotonic() + _START_SECONDS
         is_first = not self.port
         while True:
-            self.port = _free_port() if is_first else self.port
+            self.port = free_ports(1)[0] if is_first else self.port
             seen = self.log_file.stat().st_size if self.log_file.exists() else 0
             self._launch()
             if self._is_ready_before(deadline):
@@ -116,15 +114,12 @@ class Cluster:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        self._tell_guard(0)
+        self._guard.watch(0)
 
     def close(self) -> None:
         """Stop, and remove the folder unless it was given. Idempotent."""
         self.stop(signal.SIGINT if self.is_kept else signal.SIGQUIT)
-        if self._guard.stdin:
-            with suppress(BrokenPipeError):
-                self._guard.stdin.close()
-        self._guard.wait()
+        self._guard.close()
         if not self.is_kept:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -174,7 +169,7 @@ class Cluster:
                 start_new_session=True,
                 **self._identity(),
             )
-        self._tell_guard(self._process.pid)
+        self._guard.watch(self._process.pid)
 
     def _is_ready_before(self, deadline: float) -> bool:
         """Wait for the server to say so; False, and no process, if it ended or the time did."""
@@ -183,7 +178,7 @@ class Cluster:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_POLL_SECONDS)
                 self._process = None
-                self._tell_guard(0)
+                self._guard.watch(0)
             if clock.monotonic() > deadline:
                 self.stop(signal.SIGQUIT)
         return self._process is not None
@@ -194,11 +189,6 @@ class Cluster:
         except OSError:
             return False
         return len(lines) >= _READY_LINE and lines[0] == str(self.pid) and lines[_READY_LINE - 1].strip() == "ready"
-
-    def _tell_guard(self, pid: int) -> None:
-        if self._guard.stdin and not self._guard.stdin.closed:
-            self._guard.stdin.write(b"%d\n" % pid)
-            self._guard.stdin.flush()
 
     def _reachable(self, binaries: Binaries) -> Binaries:
         """The binaries where the server's user may run them: a virtual environment below /root is not for others."""
@@ -252,22 +242,10 @@ def _unprivileged() -> User | None:
     raise StorageUnavailable("PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody`: add one")
 
 
-def _start_guard(data: Path, remove: Path | None) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-S", guard.__file__, str(data), *([str(remove)] if remove else [])]
-    null = subprocess.DEVNULL
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=null, stderr=null, start_new_session=True, cwd="/")
-
-
 def _environment() -> dict[str, str]:
     """Nothing of the starter's PGDATA, PGPORT or language reaches the server; TZ saves a search for the zone's name."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "TMPDIR", "LD_LIBRARY_PATH")}
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _quoted(value: str | int) -> str:

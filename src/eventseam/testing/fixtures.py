@@ -1,7 +1,7 @@
 """Fixtures over real servers: `pytest_plugins = ["eventseam.testing.fixtures"]` in the top conftest.py.
 
-A run has one server, with pytest-xdist one for each worker. Where none can be started the tests that ask for it are
-skipped, with the reason; let your CI fail on skips.
+A run has one server of each kind, with pytest-xdist each worker has. Where none can be started the tests that ask for
+it are skipped, with the reason; let your CI fail on skips.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pytest
 
 from eventseam.clock import Seams
 from eventseam.errors import MissingExtraError
+from eventseam.testing.kafka import KafkaServer, kafka_for_tests
 from eventseam.testing.servers import PostgresServer, server_for_tests
 
 if TYPE_CHECKING:
@@ -37,3 +38,20 @@ def postgres_url(postgres_server: PostgresServer) -> Generator[str]:
     url = postgres_server.database(name)
     yield url
     postgres_server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Generator[KafkaServer]:
+    """The run's broker, which all tests share: do not restart it (start your own with `kafka()` for that)."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(kafka_for_tests())
+        except MissingExtraError as error:
+            pytest.skip(str(error))
+        yield server
+
+
+@pytest.fixture
+def kafka_url(kafka_server: KafkaServer) -> str:
+    """A URL whose topics are of this test alone: their names begin with a prefix that no other test has."""
+    return kafka_server.url_of(f"test-{Seams().ids.new()}-")

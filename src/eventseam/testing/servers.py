@@ -16,7 +16,8 @@ from urllib.parse import quote, urlsplit
 
 from eventseam.errors import MissingExtraError, SettingsError, StorageError
 from eventseam.testing.binaries import find
-from eventseam.testing.cluster import HOST, OWNER, Cluster
+from eventseam.testing.cluster import OWNER, Cluster
+from eventseam.testing.guarding import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
