@@ -7,13 +7,14 @@ from leaving two.
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from eventseam import App, Channel, Circuit, Ctx, Retry, Service, Settings, SyncTx, Tx
+from eventseam.errors import StorageUnavailable
 from eventseam.storage import catalog
 from tests.teeth.plants import reworded
 
@@ -98,6 +99,8 @@ def app_of(plan: Plan) -> App:
 
 
 async def serve(plan: Plan) -> None:
-    """Run until the process is ended."""
-    async with app_of(plan).running():
-        await asyncio.get_running_loop().create_future()
+    """Run until the process is ended. One that stood still while it started is cut off, and is started again."""
+    while True:
+        with suppress(StorageUnavailable):
+            async with app_of(plan).running():
+                await asyncio.get_running_loop().create_future()

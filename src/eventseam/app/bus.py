@@ -1,4 +1,4 @@
-"""Which engines a service has: one on its own journal, or with a transport one there and one on the bus, and the relay.
+"""Which engines a service has: one on its own journal, or with a transport one there and others on the bus; the relay.
 
 With a transport, internal channels stay in the service's own journal, and everything else goes by the bus, also to the
 service itself: a message has one way.
@@ -8,20 +8,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from eventseam.app.stores import open_bus, open_source
+from eventseam.app.arrival import Journal
+from eventseam.app.stores import open_broker, open_database
 from eventseam.delivery.handler import Handler
 from eventseam.delivery.relay import Relay
 from eventseam.errors import WiringError
-from eventseam.journal.bus import RELAY, BusMemory, Moving, on_bus, refuse_rings, start_relay
+from eventseam.journal.bus import (
+    ON_BUS,
+    RELAY,
+    BusMemory,
+    Moving,
+    on_bus,
+    refuse_other_bus,
+    refuse_rings,
+    start_relay,
+)
 from eventseam.journal.source import Hint
-from eventseam.journal.starts import Starts, register
+from eventseam.journal.starts import register
 from eventseam.ports.sql import Sql, Store
-from eventseam.ports.transport import LogSource
+from eventseam.ports.transport import LogSource, Sink, Starts
+from eventseam.ports.wire import Style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from eventseam.app.app import App
     from eventseam.app.service import Service
@@ -38,24 +49,69 @@ class Part:
     source: LogSource
 
 
+class Bus(Protocol):
+    """Where services meet, if that is not their own journal."""
+
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """The databases that it keeps open, beside the services' own."""
+        ...
+
+    async def open(self, own: Store, app: App, services: Iterable[Service[Any]]) -> None:
+        """Connect, and make what its readers begin with. Raises WiringError or StorageError."""
+        ...
+
+    def parts(self, service: str, handlers: Sequence[Handler], unrouted: Handler, own: LogSource) -> list[Part]:
+        """The service's handlers by what they read. Raises WiringError for one that would need two sources."""
+        ...
+
+    def relayed(self, app: App) -> list[str]:
+        """The channels that the relay copies."""
+        ...
+
+    def sink(self) -> Sink:
+        """Where the relay publishes."""
+        ...
+
+    def beside(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs beside the engines."""
+        ...
+
+    async def unfinished(self, own: Store, readers: Sequence[str]) -> list[str]:
+        """Those of `readers` that have not finished everything, as far as is saved."""
+        ...
+
+    def journals(self, own: Store, internal: frozenset[str]) -> list[Journal]:
+        """Where to look for messages whose handling somebody awaits. Raises WiringError where that cannot be told."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect. Idempotent."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Bus:
-    """The database in which services meet. `hint` wakes those of this process that read it."""
+class DatabaseBus:
+    """A PostgreSQL database in which services meet. `hint` wakes those of this process that read it. See Bus."""
 
     store: Store
     hint: Hint
 
-    async def open(self, own: Store, app: App, services: Iterable[Service[Any]]) -> None:
-        """Make its tables, and the positions that its readers begin with.
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """See Bus."""
+        return (self.store,)
 
-        Raises WiringError for a bus from which messages would come back, StorageError for services that cannot leave
-        the journal that they have read until now.
+    async def open(self, own: Store, app: App, services: Iterable[Service[Any]]) -> None:
+        """See Bus. Raises WiringError for a bus from which messages would come back.
+
+        Raises StorageError for services that cannot leave the journal that they have read until now.
         """
         await self.store.migrate()
         await refuse_rings(own, self.store)
+        await refuse_other_bus(own, is_broker=False)
         here = [(on_bus(service.name), slot) for service in services for slot in range(self.store.slots)]
-        inside = [(service.name, slot) for service in services if _hears_itself(service) for slot in range(own.slots)]
-        moving = _moving(app)
+        moving, inside = moving_of(app), rows_inside(own, services)
 
         async def prepare(sql: Sql) -> None:
             await start_relay(sql, own.slots, moving)
@@ -68,43 +124,86 @@ class Bus:
         await self.store.write(lambda sql: register(sql, listening, self.store.slots))
 
     def parts(self, service: str, handlers: Sequence[Handler], unrouted: Handler, own: LogSource) -> list[Part]:
-        """The service's handlers by what they read. Raises WiringError for one that would need both."""
+        """See Bus."""
         from eventseam.journal.snapshot import SnapshotSource
 
-        inside = tuple(each for each in handlers if _is_internal(each))
-        outside = tuple(each for each in handlers if each not in inside)
+        outside = tuple(each for each in handlers if not is_internal(each))
         source = SnapshotSource(self.store, self.hint, BusMemory(self.store, service))
-        parts = [Part(on_bus(service), (*outside, unrouted), source)]
-        return [*parts, Part(service, (*inside, unrouted), own)] if inside else parts
+        return [Part(on_bus(service), (*outside, unrouted), source), *part_inside(service, handlers, unrouted, own)]
 
-    def relay(self, own: Store, hint: Hint, app: App, around: Surroundings, options: EngineOptions) -> Relay:
-        """The relay from a process's own journal: of every public channel that the app knows."""
+    def relayed(self, app: App) -> list[str]:
+        """See Bus."""
+        return public(app)
+
+    def sink(self) -> Sink:
+        """See Bus."""
         from eventseam.transports.postgres import PostgresSink
 
-        relay = Relay(RELAY, open_source(own, hint), PostgresSink(self.store), around, options)
-        relay.channels = _public(app)
-        return relay
+        return PostgresSink(self.store)
+
+    def beside(self) -> list[Coroutine[Any, Any, None]]:
+        """See Bus: who is told that the bus has grown looks at once."""
+        return [self.store.hear(self.hint.give)]
+
+    async def unfinished(self, own: Store, readers: Sequence[str]) -> list[str]:  # noqa: ARG002 - positions are in the bus
+        """See Bus."""
+        names = {reader.removesuffix(ON_BUS): reader for reader in readers}
+        rows = await self.store.read(lambda sql: sql.rows("unfinished", sorted(names)))
+        return [names[row[0]] for row in rows]
+
+    def journals(self, own: Store, internal: frozenset[str]) -> list[Journal]:
+        """See Bus."""
+        return [Journal(self.store), Journal(own, internal)]
+
+    async def close(self) -> None:
+        """See Bus."""
+        await self.store.close()
 
 
 def bus_of(app: App) -> Bus | None:
     """The bus that an app's settings name, not opened yet; None where the journal is the bus."""
-    store = open_bus(app.settings, app.seams)
-    return None if store is None else Bus(store, Hint())
+    url = app.settings.transport_url
+    if url.startswith("journal:"):
+        return None
+    if url.startswith(("postgresql:", "postgres:")):
+        return DatabaseBus(open_database(url, app.settings, app.seams), Hint())
+    from eventseam.app.broker import BrokerBus
+
+    styles = {known.channel.name: Style(known.channel.mode, known.channel.plain) for known in app.registry.types}
+    return BrokerBus(open_broker(app.settings, app.seams, styles))
 
 
-def _moving(app: App) -> Moving:
+def relay_of(bus: Bus, own: LogSource, app: App, around: Surroundings, options: EngineOptions) -> Relay:
+    """The relay from a process's own journal: of every public channel that the app knows."""
+    relay = Relay(RELAY, own, bus.sink(), around, options)
+    relay.channels = bus.relayed(app)
+    return relay
+
+
+def part_inside(service: str, handlers: Sequence[Handler], unrouted: Handler, own: LogSource) -> list[Part]:
+    """What a service reads of its own journal all the same: internal channels, if it listens to any."""
+    inside = tuple(each for each in handlers if is_internal(each))
+    return [Part(service, (*inside, unrouted), own)] if inside else []
+
+
+def rows_inside(own: Store, services: Iterable[Service[Any]]) -> list[tuple[str, int]]:
+    """Reader and slot of every position on its own journal that a service with a bus has."""
+    return [(service.name, slot) for service in services if _hears_itself(service) for slot in range(own.slots)]
+
+
+def moving_of(app: App) -> Moving:
     """What leaves the journal for the bus, the first time that an app has one."""
     now = app.seams.clock.now()
     return Moving(
         services=frozenset(service.name for service in app.services),
         staying=frozenset(service.name for service in app.services if _hears_itself(service)),
-        channels=_public(app),
+        channels=public(app),
         now=now,
         remembered=now - timedelta(hours=app.settings.inbox_hours),
     )
 
 
-def _public(app: App) -> list[str]:
+def public(app: App) -> list[str]:
     """The channels that are relayed."""
     return sorted({known.channel.name for known in app.registry.types if not known.channel.internal})
 
@@ -114,7 +213,7 @@ def _hears_itself(service: Service[Any]) -> bool:
     return any(known.channel.internal for known in service.message_types())
 
 
-def _is_internal(handler: Handler) -> bool:
+def is_internal(handler: Handler) -> bool:
     """Whether a handler listens to internal channels. Raises WiringError if to others as well."""
     kinds = {kind.channel.internal for kind in handler.takes.values()}
     if len(kinds) > 1:

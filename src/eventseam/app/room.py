@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from eventseam.app.bus import Bus, Part, bus_of
+from eventseam.app.bus import Bus, Part, bus_of, relay_of
 from eventseam.app.handlers import Bench
 from eventseam.app.retention import check_inbox
 from eventseam.app.stores import open_source, open_store
@@ -62,12 +62,12 @@ class EngineRoom:
         """What runs beside the engines until they have stopped."""
         running = [self.committer.run(), self.store.hear(self.hint.give)]
         if self.bus is not None and self.relay is not None:
-            running += [self.relay.run(), self.bus.store.hear(self.bus.hint.give)]
+            running += [self.relay.run(), *self.bus.beside()]
         return running
 
     def stores(self) -> tuple[Store, ...]:
         """The databases that are open: our own, then the bus."""
-        return (self.store, self.bus.store) if self.bus else (self.store,)
+        return (self.store, *(self.bus.stores if self.bus else ()))
 
     async def is_idle(self) -> bool:
         """Whether every service has finished everything, and nothing is to be tried again.
@@ -78,7 +78,7 @@ class EngineRoom:
         busy = any(_owns(engine) and not engine.is_resting() for engine in self.engines.values())
         if retrying or busy or not self.committer.is_idle:
             return False
-        for _ in self.stores():  # twice with a bus: what one look at it sees may have come from behind our back
+        for _ in range(2 if self.bus else 1):  # what one look at the bus sees may have come from behind our back
             if await self._is_behind():
                 return False
         return True
@@ -86,20 +86,18 @@ class EngineRoom:
     async def _is_behind(self) -> bool:
         """Whether a reader has not finished everything, as far as is saved; what can be saved here will be."""
         own: dict[str, Engine | Relay] = {name: each for name, each in self.engines.items() if name == each.service}
-        readers = [(self.store, own)]
-        if self.bus is not None and self.relay is not None:
+        if self.relay is not None:
             own[self.relay.name] = self.relay
-            others: dict[str, Engine | Relay] = {
-                each.service: each for name, each in self.engines.items() if name != each.service
-            }
-            readers.append((self.bus.store, others))
-        is_behind = False
-        for store, those in readers:
-            unfinished, retrying = await store.read(partial(_left, sorted(those)))
-            for reader in unfinished:
-                await those[reader].save()
-            is_behind = is_behind or bool(unfinished) or (retrying and store is self.store)
-        return is_behind
+        unfinished, retrying = await self.store.read(partial(_left, sorted(own)))
+        for reader in unfinished:
+            await own[reader].save()
+        if self.bus is None:
+            return retrying or bool(unfinished)
+        others = {name: each for name, each in self.engines.items() if name != each.service}
+        late = await self.bus.unfinished(self.store, sorted(others))
+        for reader in late:
+            await others[reader].save()
+        return retrying or bool(unfinished) or bool(late)
 
     async def save(self, service: str) -> None:
         """Save a position that has moved past messages which nobody handles, if the service rests here."""
@@ -146,7 +144,7 @@ async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExit
     await store.migrate([tables for service in services if (tables := service.tables_on(store.dialect))])
     bus = bus_of(app)
     if bus is not None:
-        stack.push_async_callback(bus.store.close)
+        stack.push_async_callback(bus.close)
         await bus.open(store, app, services)
     else:
         await store.write(lambda sql: _register(sql, app.services, store.slots))
@@ -161,7 +159,8 @@ async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExit
     benches: dict[str, Bench[Any]] = {}
     engines: dict[str, Engine] = {}
     handlers: dict[str, frozenset[str]] = {}
-    relay = bus.relay(store, hint, app, around, EngineOptions(app.settings.lease_seconds)) if bus else None
+    lease = EngineOptions(app.settings.lease_seconds)
+    relay = relay_of(bus, open_source(store, hint), app, around, lease) if bus else None
     room = EngineRoom(store, committer, hint, around.wake, limits, engines, benches, handlers, bus, relay)
     known = frozenset(known.wire for known in app.registry.types)
     for service in services:

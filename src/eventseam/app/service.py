@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from eventseam.app.publish import Outlet
     from eventseam.contracts.message import MessageType
     from eventseam.delivery.handler import Mode
-    from eventseam.journal.starts import Starts
+    from eventseam.ports.transport import Starts
 
 M2 = TypeVar("M2")
 M3 = TypeVar("M3")

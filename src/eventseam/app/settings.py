@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PREFIX = "EVENTSEAM_"
 MASK = "***"
 
+BROKERS: Mapping[str, str] = MappingProxyType({"kafka": "kafka"})
+"""The schemes of broker URLs, and the module of `eventseam.transports` for each: it is imported for its URL only."""
+
 NUMBERS_MAX: Mapping[str, int] = MappingProxyType(
     {
         "lease_seconds": 86_400,
@@ -124,13 +127,12 @@ class Settings:
         """Mask the URLs and check the numbers."""
         object.__setattr__(self, "database", _secret(self.database))
         object.__setattr__(self, "transport", _secret(self.transport))
-        if not self.transport_url.startswith(("journal:", "postgresql:", "postgres:")):
-            message = (
-                f"transport {redact(self.transport_url)!r} is not available: this version delivers through the journal"
-            )
+        scheme = self.transport_url.partition(":")[0]
+        if scheme not in ("journal", "postgresql", "postgres") and scheme.removesuffix("+tls") not in BROKERS:
+            brokers = ", ".join(f"{name}://…" for name in BROKERS)
             raise SettingsError(
-                f"{message}, or through a PostgreSQL database in which services meet. Leave EVENTSEAM_TRANSPORT out, "
-                "or set it to journal: or postgresql://…"
+                f"transport {redact(self.transport_url)!r} is not available. Leave EVENTSEAM_TRANSPORT out (the "
+                f"journal is the bus), or set it to postgresql://… (a database in which services meet), or {brokers}"
             )
         if self.durability not in ("full", "normal"):
             raise SettingsError(f"durability is {self.durability!r}; write full or normal")

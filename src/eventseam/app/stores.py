@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from eventseam.app.settings import Settings, redact
+from eventseam.app.settings import BROKERS, Settings, redact
 from eventseam.errors import MissingExtraError, SettingsError
 from eventseam.journal.source import Hint, JournalSource
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from eventseam.clock import Seams
     from eventseam.ports.sql import Store
-    from eventseam.ports.transport import LogSource
+    from eventseam.ports.transport import Broker, LogSource
+    from eventseam.ports.wire import Style
 
 _PATH = re.compile(r"[\w./ -]+")
 """What is a file's name and cannot hold a password: no scheme, no `user:password@`."""
@@ -33,7 +37,7 @@ def open_store(settings: Settings, seams: Seams, tx_seconds: float = 0.0) -> Sto
 
         return SqliteStore(path_of(url), seams, SqliteOptions(durability=settings.durability))
     if url.startswith(("postgresql:", "postgres:")):
-        return _postgres(url, settings, seams, tx_seconds)
+        return open_database(url, settings, seams, tx_seconds)
     if _PATH.fullmatch(url):
         raise SettingsError(f"'{url}' is a path, not the URL of a database. Write sqlite:///{url}")
     scheme = redact(url).partition(":")[0] or "?"
@@ -53,14 +57,24 @@ def open_source(store: Store, hint: Hint) -> LogSource:
     return SnapshotSource(store, hint)
 
 
-def open_bus(settings: Settings, seams: Seams) -> Store | None:
-    """The database in which services meet, or None where the journal of their own one is the bus."""
+def open_broker(settings: Settings, seams: Seams, styles: Mapping[str, Style]) -> Broker:
+    """The broker that the settings name, not connected yet. Raises SettingsError, or MissingExtraError."""
     url = settings.transport_url
-    return None if url.startswith("journal:") else _postgres(url, settings, seams)
+    scheme = url.partition(":")[0].partition("+")[0]
+    try:
+        module = import_module(f"eventseam.transports.{BROKERS[scheme]}")
+    except ModuleNotFoundError as error:
+        extra = f"pip install 'eventseam[{scheme}]'"
+        raise MissingExtraError(f"{scheme} needs the package {error.name!r}. Install it with: {extra}") from error
+    broker: Broker = module.connect(url, seams.clock, styles)
+    return broker
 
 
-def _postgres(url: str, settings: Settings, seams: Seams, tx_seconds: float = 0.0) -> Store:
-    """A process that stands still must not hold locks for longer than it owns something, or its handlers may run."""
+def open_database(url: str, settings: Settings, seams: Seams, tx_seconds: float = 0.0) -> Store:
+    """The store of a PostgreSQL URL. Raises MissingExtraError.
+
+    A process that stands still must not hold locks for longer than it owns something, or its handlers may run.
+    """
     try:
         from eventseam.storage.postgres import PostgresOptions, PostgresStore
     except ModuleNotFoundError as error:

@@ -14,7 +14,7 @@ from eventseam.cli.store import database_of, read
 from eventseam.cli.target import load_app
 from eventseam.clock import SystemClock
 from eventseam.delivery.unsettled import StateCount, count_unsettled
-from eventseam.journal.bus import RELAY
+from eventseam.journal.bus import RELAY, service_of
 from eventseam.journal.look import Lag, ReaderLag, by_reader, lag
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _by_service(counts: Sequence[StateCount]) -> dict[str, Unsettled]:
 
 def _owner_of(reader: str) -> str:
     """Under which name a reader's unsettled messages are kept: a service's under its own, wherever it reads."""
-    return reader if reader == RELAY else reader.removesuffix(_BUS)
+    return service_of(reader)
 
 
 def _document(each: ReaderLag, unsettled: Mapping[str, Unsettled]) -> dict[str, object]:

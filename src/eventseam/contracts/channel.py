@@ -43,22 +43,25 @@ class Limit:
 
 
 class ChannelOptions(TypedDict, total=False):
-    """What a channel may be told beside its name and key. Defaults: False, None, None, "structured"."""
+    """What a channel may be told beside its name and key. Defaults: False, None, None, "structured", None."""
 
     internal: bool
     limit: Limit | None
     rename: Literal["camel"] | None
     mode: Literal["structured", "binary"]
+    plain: str | None
 
 
 class Channel:
     """One aggregate's voice. `key` is the field that all its messages have; messages of one key keep their order.
 
     `internal` channels carry domain events and never leave their service. `rename="camel"` writes orderId for order_id.
-    `mode` is how CloudEvents travel: "structured" in one JSON document, "binary" with attributes in headers.
+    `mode` is how CloudEvents travel: "structured" in one JSON document, "binary" with attributes in headers. `plain` is
+    the type, by its name on the wire, for which messages of other programs are taken that are no CloudEvents: without
+    it they become dead letters.
     """
 
-    __slots__ = ("_types", "internal", "key", "limit", "mode", "name", "rename")
+    __slots__ = ("_types", "internal", "key", "limit", "mode", "name", "plain", "rename")
 
     name: str
     key: str
@@ -66,12 +69,15 @@ class Channel:
     limit: Limit | None
     rename: Literal["camel"] | None
     mode: Literal["structured", "binary"]
+    plain: str | None
 
     def __init__(self, name: str, *, key: str, **options: Unpack[ChannelOptions]) -> None:
         """Declare a channel. Raises WiringError for names and options that cannot be used."""
         unknown = ", ".join(sorted(options.keys() - ChannelOptions.__optional_keys__))
         if unknown:
-            raise WiringError(f"Channel({name!r}): no option {unknown}. It has internal, limit, rename and mode.")
+            raise WiringError(
+                f"Channel({name!r}): no option {unknown}. It has internal, limit, rename, mode and plain."
+            )
         rename, mode = options.get("rename"), options.get("mode", "structured")
         if not key.isidentifier():
             raise WiringError(f"Channel({name!r}): key {key!r} is no attribute name. Name the field that orders it.")
@@ -83,6 +89,7 @@ class Channel:
         self._set("limit", options.get("limit"))
         self._set("rename", rename)
         self._set("mode", mode)
+        self._set("plain", options.get("plain"))
         self._set("_types", {})
 
     def _set(self, name: str, value: object) -> None:

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class Fence(NamedTuple):
-    """A position that moves in the apply, if its row still has revision `rev` and the server is in the same `life`."""
+    """A position that moves in the apply, if its row still has revision `rev` and the server is in the same `life`.
+
+    Of a log apart from the journal `done` is kept as text, and the position in the journal stays `stored`.
+    """
 
     reader: str
     slot: int
@@ -34,6 +37,7 @@ class Fence(NamedTuple):
     beyond: Sequence[int]
     done: Cursor
     life: str
+    stored: Cursor | None = None
 
 
 async def pass_fences(sql: Sql, fences: Sequence[Fence], seams: Seams, *, alone: bool = True) -> None:
@@ -62,7 +66,13 @@ async def check_opening(sql: Sql, fences: Sequence[Fence], opening: Opening | No
 
 
 def _moves(fences: Sequence[Fence]) -> str:
-    return msgspec.json.encode([(*fence[:4], *fence.done, fence.life) for fence in fences]).decode()
+    return msgspec.json.encode([_move(fence) for fence in fences]).decode()
+
+
+def _move(fence: Fence) -> tuple[object, ...]:
+    if fence.stored is None:
+        return (*fence[:4], *fence.done, fence.life)
+    return (*fence[:4], *fence.stored, fence.life, msgspec.json.encode(fence.done).decode())
 
 
 async def _check(sql: Sql, fences: Sequence[Fence], moved: int) -> None:

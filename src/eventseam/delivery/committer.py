@@ -317,6 +317,8 @@ def _fence(shift: Shift, number: int, slot: Slot, finished: list[int]) -> Fence:
     if shift.memory is not None:
         return Fence(shift.reader, number, slot.rev, (), slot.stored, shift.life)
     done, beyond = slot.window.after(finished)
+    if shift.is_apart:
+        return Fence(shift.reader, number, slot.rev, beyond, done, shift.life, slot.stored)
     return Fence(shift.reader, number, slot.rev, beyond, done, shift.life)
 
 

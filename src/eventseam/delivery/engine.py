@@ -68,6 +68,8 @@ class Engine:
         self._attempts = Attempts(handlers, self._lanes, committer, around, options)
         self._room = asyncio.Event()
         self._due = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._is_prompt = source.memory is not None and source.memory.is_prompt
         self._stopping = False
         self._paused = ""
         self._ends_awaited = 0
@@ -82,6 +84,8 @@ class Engine:
                 group.create_task(crew(self._attempts.workers(), _LEAVE_SECONDS))
                 group.create_task(self._own())
                 group.create_task(self._tend())
+                if self._is_prompt:
+                    group.create_task(self._acknowledge())
         finally:
             await self._leave()
 
@@ -162,13 +166,13 @@ class Engine:
     async def _read_slots(self, shift: Shift) -> None:
         pause, trouble = _POLL_FIRST_SECONDS, Trouble(self._around.probe)
         while shift.on:
-            room = self._options.in_flight_max - shift.in_flight
+            room = self._room_in(shift)
             if room < self._worth:  # a look for each message that ends would cost more than the message
-                await self._wait_for(self._worth - room)
-                room = self._options.in_flight_max - shift.in_flight
+                await self._wait_for(self._worth - room, _POLL_MAX_SECONDS)
+                room = self._room_in(shift)
             at = self._intake(shift) if room > 0 else {}
             if not at:
-                await self._wait_for(1)
+                await self._wait_for(1, _POLL_MAX_SECONDS)
                 continue
             looked = self._around.seams.clock.monotonic()
             try:
@@ -185,6 +189,9 @@ class Engine:
             if self._take_in(shift, at, pages):
                 pause = _POLL_FIRST_SECONDS
                 await asyncio.sleep(0)
+            elif len(at) < len(shift.staying):  # the others are full: what ends there lets more in
+                await self._wait_for(self._worth, pause)
+                pause = min(pause * 1.5, _POLL_MAX_SECONDS)
             else:
                 await self._source.wait(pause)
                 pause = min(pause * 1.5, _POLL_MAX_SECONDS)
@@ -196,18 +203,36 @@ class Engine:
         """The slots that may be read on, and from where."""
         if self._stopping or not self._has_room(shift):
             return {}
-        most = self._options.beyond_max
+        most, cap = self._options.beyond_max, self._slot_cap(shift)
         windows = {number: shift.slots[number].window for number in shift.staying}
-        return {number: window.scanned for number, window in windows.items() if len(window) < most}
+        return {
+            number: window.scanned
+            for number, window in windows.items()
+            if len(window) < most and window.unfinished < cap
+        }
+
+    def _room_in(self, shift: Shift) -> int:
+        """How many messages more may be in flight."""
+        if self._source.cap_by == "reader":
+            return self._options.in_flight_max - shift.in_flight
+        cap = self._slot_cap(shift)
+        return sum(max(0, cap - shift.slots[number].window.unfinished) for number in shift.staying)
+
+    def _slot_cap(self, shift: Shift) -> int:
+        """How many may be in flight of one slot. A log in partitions comes in long runs of each: all need their own."""
+        if self._source.cap_by == "reader":
+            return self._options.in_flight_max
+        return max(self._options.in_flight_slot_min, self._options.in_flight_max // max(1, len(shift.slots)))
 
     def _take_in(self, shift: Shift, at: Mapping[int, Cursor], pages: Iterable[Page]) -> bool:
         """Admit what was read; whether there may be more at once. A slot that changes hands meanwhile is left."""
-        is_more = False
+        is_more, expected = False, dict(at)
         for page in pages:
             slot = shift.slots.get(page.slot)
-            if slot is None or page.slot in shift.leaving or slot.window.scanned != at[page.slot]:
+            if slot is None or page.slot in shift.leaving or slot.window.scanned != expected[page.slot]:
                 continue
             window = slot.window
+            expected[page.slot] = page.end
             window.read(page)
             for received in page.messages:
                 self._admit(shift, page.slot, received)
@@ -223,19 +248,24 @@ class Engine:
         bound = ""
         if len(shift.parked) >= self._options.parked_lanes_max:
             bound = "parked_lanes_max"
-        elif any(len(slot.window) >= self._options.beyond_max for slot in shift.slots.values()):
+        elif self._is_beyond(shift):
             bound = "beyond_max"
         if bound != self._paused and self._around.probe is not None:
             self._around.probe.observe(IntakeChanged(self.service, bool(bound), bound or self._paused))
         self._paused = bound
         return not bound
 
-    async def _wait_for(self, ends: int) -> None:
-        """Wait for the end of so many messages; not for long: those that are left may take theirs."""
+    def _is_beyond(self, shift: Shift) -> bool:
+        """Whether too much has finished before a slow message: in any slot of those that are read together."""
+        over = (len(slot.window) >= self._options.beyond_max for slot in shift.slots.values())
+        return any(over) if self._source.cap_by == "reader" else all(over)
+
+    async def _wait_for(self, ends: int, seconds: float) -> None:
+        """Wait for the end of so many messages, at most for a while: those that are left may take theirs."""
         self._room.clear()
         self._ends_awaited = ends
         try:
-            async with asyncio.timeout(_POLL_MAX_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._room.wait()
         except TimeoutError:
             return
@@ -290,6 +320,8 @@ class Engine:
             self._ends_awaited -= 1
             if not self._ends_awaited:
                 self._room.set()
+        if self._is_prompt:
+            self._moved.set()
         if item.answer is not None:
             if not item.answer.done():
                 item.answer.set_result(item.outcome.record.answer if type(item.outcome) is Done else None)
@@ -342,6 +374,7 @@ class Engine:
                     if head != saved_head and clock.monotonic() - saved_at > self._options.save_position_seconds:
                         saved_at, saved_head = clock.monotonic(), head
                         await self._committer.save(self.shift)
+                        await self._source.report({n: slot.saved for n, slot in self.shift.slots.items()})
             except (StorageUnavailable, OutcomeUnknown):
                 pause = _TEND_MAX_SECONDS
             try:
@@ -350,6 +383,18 @@ class Engine:
             except TimeoutError:
                 continue
             self._due.clear()
+
+    async def _acknowledge(self) -> None:
+        """Save what has moved as soon as it has."""
+        while True:
+            await self._moved.wait()
+            self._moved.clear()
+            try:
+                if self.shift is not None and self.shift.on:
+                    await self._committer.save(self.shift)
+            except (StorageUnavailable, OutcomeUnknown):
+                self._moved.set()
+                await self._around.seams.clock.sleep(_POLL_MAX_SECONDS)
 
     async def _bring_back(self, shift: Shift) -> float:
         """Offer every due head to its lane; the seconds until the next look."""
@@ -415,6 +460,7 @@ class Engine:
         for answer in self._calls:
             if not answer.done():
                 answer.set_exception(EventseamError("the app stopped before the command was committed: call it again"))
+        await self._source.close()
         await self._ownership.release()
         self._attempts.close()
 

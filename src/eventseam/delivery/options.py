@@ -14,6 +14,7 @@ class EngineOptions:
 
     lease_seconds: float = 10.0
     in_flight_max: int = 1_000
+    in_flight_slot_min: int = 500
     beyond_max: int = 10_000
     page_max: int = 500
     workers: int = 32

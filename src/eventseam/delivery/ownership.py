@@ -11,7 +11,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -23,7 +23,7 @@ from eventseam.errors import OutcomeUnknown, StorageError, StorageUnavailable
 from eventseam.ports.probe import OwnershipChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from eventseam.delivery.committer import Surroundings
     from eventseam.ports.sql import Row, Sql
@@ -74,11 +74,12 @@ class Ownership:
                 await self._source.prepare()
                 turn = await self._around.store.write(lambda sql: self._turn(sql, is_new=True))
                 await self._recall(turn)
+                await self._source.own(turn.claimed)
             except (StorageUnavailable, OutcomeUnknown) as error:
                 trouble.tell(error, _LOOK_AGAIN_SECONDS)
                 turn = None
             if turn is not None and turn.claimed:
-                shift = Shift(self._reader, {}, self._source.memory, turn.life)
+                shift = Shift(self._reader, {}, self._source, turn.life)
                 shift.join(turn.claimed, turn.parked)
                 self._tell("owned", self._me, shift.slots)
                 return shift
@@ -100,6 +101,8 @@ class Ownership:
                 try:
                     turn = await self._around.store.write(lambda sql: self._turn(sql, is_new=False))
                     await self._recall(turn)
+                    if turn.claimed:
+                        await self._source.own({*shift.slots, *turn.claimed})
                 except (StorageUnavailable, OutcomeUnknown):
                     if clock.monotonic() - renewed >= self._lease:
                         shift.end()
@@ -148,6 +151,7 @@ class Ownership:
         numbers = sorted(shift.leaving)
         async with held(shift.slots[number] for number in numbers):  # else a position that is being saved is fenced
             try:
+                await self._source.own(shift.staying)
                 await self._around.store.write(lambda sql: sql.changed("give_back", self._reader, self._me, numbers))
             except (StorageUnavailable, OutcomeUnknown):
                 shift.end()
@@ -164,7 +168,7 @@ class Ownership:
             revisions = {number: slot.rev for number, slot in turn.claimed.items()}
             for number, cursor in (await self._source.memory.load(revisions)).items():
                 slot = turn.claimed[number]
-                slot.window = Window(cursor, ())
+                slot.window.begin(cursor)
                 slot.saved = cursor
 
     async def _turn(self, sql: Sql, *, is_new: bool) -> Turn:
@@ -190,10 +194,20 @@ class Ownership:
         claimed: dict[int, Slot] = {}
         if len(mine) < share:
             claimed = _slots(await sql.rows("claim", *ours, share - len(mine), gone), self._reader)
+        if claimed and self._source.is_apart:
+            await self._find(sql, claimed)
         parked = await sql.rows("parked_lanes", self._service, sorted(claimed)) if claimed else ()
         other = next((owner for _, owner in held if owner and owner != self._me), "")
         life = str((await sql.rows("life"))[0][0]) if is_new else ""
         return Turn(mine, claimed, [(row[0], row[1], row[2]) for row in parked], len(mine) - share, other, life)
+
+    async def _find(self, sql: Sql, claimed: Mapping[int, Slot]) -> None:
+        """Begin at the cursors of the source's own log, which are kept beside the positions in our journal."""
+        for _, number, text, _ in await sql.rows("apart_cursors", [self._reader]):
+            if number in claimed and text is not None:
+                slot = claimed[number]
+                slot.window.begin(_tuples(msgspec.json.decode(text)))
+                slot.saved = slot.window.done
 
     def _tell(
         self, state: Literal["owned", "waiting", "lost", "released"], owner: str, slots: Iterable[int] = ()
@@ -216,6 +230,11 @@ def _slots(rows: Iterable[Row], reader: str) -> dict[int, Slot]:
             )
         slots[slot] = Slot(Window(tuple(cursor), msgspec.json.decode(beyond, type=list[int])), rev)
     return slots
+
+
+def _tuples(value: Any) -> Any:  # noqa: ANN401 - whatever a cursor consists of
+    """What was read from JSON, with tuples for lists: cursors are compared."""
+    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
 
 
 def _is_gone(owner: str) -> bool:

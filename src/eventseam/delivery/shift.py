@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
     from eventseam.delivery.item import Lane
     from eventseam.delivery.window import Window
-    from eventseam.ports.transport import CursorMemory
+    from eventseam.ports.transport import LogSource
 
 
 class Slot:
     """One slot's window and fence. `gate` is held while something of it is being applied.
 
-    `stored` is the cursor in our own database, which stays as it is where the log keeps its readers' cursors.
+    `stored` is the position in our own journal, which stays as it is where the log is another one.
     """
 
     __slots__ = ("gate", "rev", "saved", "stored", "window")
@@ -41,6 +41,7 @@ class Shift:
     __slots__ = (
         "claimed",
         "ended",
+        "is_apart",
         "leaving",
         "life",
         "memory",
@@ -52,11 +53,12 @@ class Shift:
         "slots",
     )
 
-    def __init__(self, reader: str, slots: dict[int, Slot], memory: CursorMemory | None = None, life: str = "") -> None:
+    def __init__(self, reader: str, slots: dict[int, Slot], source: LogSource | None = None, life: str = "") -> None:
         """Start with everything owned and nothing in flight."""
         self.life = life
         self.reader = reader
-        self.memory = memory
+        self.memory = source.memory if source is not None else None
+        self.is_apart = source is not None and source.is_apart
         self.slots = slots
         self.on = True
         self.ended = asyncio.Event()

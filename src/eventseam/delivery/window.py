@@ -36,6 +36,10 @@ class Window:
         self._first: Page | None = None  # the page of the first position under way
         self._pages: dict[int, Page] = {}  # of each further page the first position that was admitted
 
+    def begin(self, done: Cursor) -> None:
+        """Resume at another cursor, before anything is read; what is finished beyond stays."""
+        self.done = self.scanned = done
+
     @property
     def unfinished(self) -> int:
         """How many positions are under way and not finished."""

@@ -24,12 +24,22 @@ if TYPE_CHECKING:
 
 
 RELAY: Final = "relay@bus"
-_ON_BUS: Final = "@bus"
+ON_BUS: Final = "@bus"
 
 
 def on_bus(service: str) -> str:
     """The name, in a service's own database, of its positions on the bus."""
-    return f"{service}{_ON_BUS}"
+    return f"{service}{ON_BUS}"
+
+
+def on_broker(service: str, slots: int) -> str:
+    """The same on a broker, of the channels that have so many partitions there."""
+    return f"{service}/{slots}{ON_BUS}"
+
+
+def service_of(reader: str) -> str:
+    """The service whose positions these are, wherever it reads."""
+    return reader if reader == RELAY else reader.removesuffix(ON_BUS).partition("/")[0]
 
 
 class Moving(NamedTuple):
@@ -67,6 +77,19 @@ async def refuse_rings(own: Store, bus: Store) -> None:
         )
 
 
+async def refuse_other_bus(own: Store, *, is_broker: bool) -> None:
+    """Raise WiringError where services have read another kind of bus: what is left there would be lost."""
+    readers = {str(row[0]) for row in await own.ask("all_positions")} - {RELAY}
+    others = sorted(each for each in readers if each.endswith(ON_BUS) and ("/" in each) != is_broker)
+    if others:
+        was, now = ("a database", "a broker") if is_broker else ("a broker", "a database")
+        raise WiringError(
+            f"EVENTSEAM_TRANSPORT names {now}, but the services of this database have read {was} until now "
+            f"({', '.join(others)}): what they have not read there would be lost. Run them with the old transport and "
+            "without publishers until `eventseam lag` shows 0; then: eventseam journal forget-reader, for each"
+        )
+
+
 async def start_relay(sql: Sql, slots: int, moving: Moving) -> None:
     """Make the relay's positions, unless they are there: where services have read the journal itself, it goes on there.
 
@@ -78,7 +101,7 @@ async def start_relay(sql: Sql, slots: int, moving: Moving) -> None:
         return
     readers = {str(row[0]) for row in await sql.rows("all_positions")}
     leaving = sorted(readers & moving.services - moving.staying)
-    is_first = not any(reader.endswith(_ON_BUS) for reader in readers)
+    is_first = not any(reader.endswith(ON_BUS) for reader in readers)
     if not leaving and not (is_first and readers & moving.services):
         await sql.changed("start_at_beginning", RELAY, list(range(slots)))
         return
@@ -98,7 +121,7 @@ async def _refuse_repeats(sql: Sql, moving: Moving) -> None:
         )
     dropped = await inbox_dropped(sql)
     since = moving.remembered if dropped is None else max(dropped, moving.remembered)
-    late = [each for each in await needs(sql, timestamp(since)) if not each.reader.endswith(_ON_BUS)]
+    late = [each for each in await needs(sql, timestamp(since)) if not each.reader.endswith(ON_BUS)]
     if late:
         names = ", ".join(each.reader for each in late)
         raise StorageError(
@@ -111,6 +134,8 @@ async def _refuse_repeats(sql: Sql, moving: Moving) -> None:
 
 class BusMemory:
     """One reader's cursors, in the bus. See ports.transport.CursorMemory."""
+
+    is_prompt = False
 
     def __init__(self, bus: Store, reader: str) -> None:
         """Keep the cursors of `reader` in `bus`."""

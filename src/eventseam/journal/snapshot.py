@@ -16,7 +16,7 @@ from eventseam.journal.source import PageSize, received, wait_for_hint
 from eventseam.ports.transport import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from eventseam.journal.source import Hint
     from eventseam.ports.sql import Row, Store
@@ -33,6 +33,8 @@ class SnapshotSource:
     """
 
     shape: Literal["log"] = "log"
+    is_apart = False
+    cap_by: Literal["reader"] = "reader"
 
     def __init__(self, store: Store, hint: Hint, memory: CursorMemory | None = None) -> None:
         """Read the journal of `store`, woken by `hint`; `memory` keeps the cursors of a reader of another database."""
@@ -64,6 +66,15 @@ class SnapshotSource:
             )
         self._era = era
         self._generation = self._store.generation
+
+    async def own(self, slots: Collection[int]) -> None:
+        """See ports.transport.LogSource. Nothing is kept ready."""
+
+    async def report(self, done: Mapping[int, Cursor]) -> None:
+        """See ports.transport.LogSource. Our own tools read the positions."""
+
+    async def close(self) -> None:
+        """See ports.transport.LogSource. The store is the app's."""
 
     async def fetch(self, at: Mapping[int, Cursor], channels: Sequence[str], limit: int) -> Sequence[Page]:
         """See ports.transport.LogSource."""

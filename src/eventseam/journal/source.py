@@ -15,7 +15,7 @@ from eventseam.contracts.envelope import Envelope
 from eventseam.ports.transport import Page, Received
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from eventseam.ports.sql import Row, Sql, Store
     from eventseam.ports.transport import Cursor
@@ -76,6 +76,8 @@ class JournalSource:
 
     shape: Literal["log"] = "log"
     memory = None
+    is_apart = False
+    cap_by: Literal["reader"] = "reader"
 
     def __init__(self, store: Store, hint: Hint) -> None:
         """Read the journal of `store`, woken by `hint`."""
@@ -91,6 +93,15 @@ class JournalSource:
 
     async def prepare(self) -> None:
         """See ports.transport.LogSource. A number stays valid."""
+
+    async def own(self, slots: Collection[int]) -> None:
+        """See ports.transport.LogSource. Nothing is kept ready."""
+
+    async def report(self, done: Mapping[int, Cursor]) -> None:
+        """See ports.transport.LogSource. Our own tools read the positions."""
+
+    async def close(self) -> None:
+        """See ports.transport.LogSource. The store is the app's."""
 
     async def fetch(self, at: Mapping[int, Cursor], channels: Sequence[str], limit: int) -> Sequence[Page]:
         """See ports.transport.LogSource."""

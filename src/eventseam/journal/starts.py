@@ -6,7 +6,7 @@ It is decided once, when the reader's positions are made; a reader that has some
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from eventseam.errors import WiringError
 from eventseam.journal.append import timestamp
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from eventseam.ports.sql import Sql
-
-Starts = Literal["beginning", "now"] | datetime
-"""The oldest message that is still there; the next one; the first that was published at this time or later."""
+    from eventseam.ports.transport import Starts
 
 
 def check_starts(readers: Iterable[tuple[str, Starts]], now: datetime) -> None:

@@ -1,17 +1,18 @@
 -- fence: move positions whose rows have the revisions that their owner knows; fewer rows than asked mean another owner,
 -- or a crash of the server since the `life` in which it began to read: what it has read may be gone, its number given out
--- again. $1 is JSON: [[reader, slot, rev, beyond, era, s0, s1, done, hi, life], …]. $2: whether to let one apply of a
+-- again. $1 is JSON: [[reader, slot, rev, beyond, era, s0, s1, done, hi, life, cursor], …]. $2: whether to let one apply of a
 -- service run at a time, so that two of them cannot wait for each other's rows.
 WITH fences AS MATERIALIZED (
   SELECT f->>0 AS reader, (f->>1)::smallint AS slot, (f->>2)::bigint AS rev, f->3 AS beyond, (f->>4)::smallint AS era,
-    (f->>5)::pg_snapshot AS s0, (f->>6)::pg_snapshot AS s1, (f->>7)::bigint AS done, (f->>8)::bigint AS hi, f->>9 AS life
+    (f->>5)::pg_snapshot AS s0, (f->>6)::pg_snapshot AS s1, (f->>7)::bigint AS done, (f->>8)::bigint AS hi, f->>9 AS life, f->>10 AS cursor
   FROM jsonb_array_elements($1::text::jsonb) f
 ), gate AS MATERIALIZED (
   SELECT CASE WHEN $2::boolean THEN pg_advisory_xact_lock(key) END
   FROM (SELECT DISTINCT ('x' || left(md5('eventseam ' || reader), 16))::bit(64)::bigint AS key FROM fences ORDER BY 1) k
 )
 UPDATE positions p
-SET era = f.era, s0 = f.s0, s1 = f.s1, done = f.done, hi = f.hi, beyond = f.beyond, rev = p.rev + 1, moved_at = clock_timestamp()
+SET era = f.era, s0 = f.s0, s1 = f.s1, done = f.done, hi = f.hi, beyond = f.beyond, rev = p.rev + 1, moved_at = clock_timestamp(),
+  cursor = coalesce(f.cursor, p.cursor)
 FROM fences f
 WHERE p.reader = f.reader AND p.slot = f.slot AND p.rev = f.rev AND (SELECT count(*) FROM gate) > 0
   AND f.life = (SELECT pg_postmaster_start_time()::text || ' ' || pg_stat_get_bgwriter_stat_reset_time()::text);

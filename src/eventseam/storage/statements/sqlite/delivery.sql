@@ -1,8 +1,10 @@
 -- fence: move positions whose rows have the revisions that their owner knows; fewer rows than asked mean another owner.
--- $1 is JSON: [[reader, slot, rev, beyond, done, life], …]; a life is '' here. $2 is not needed here: one transaction writes at a time.
-UPDATE positions SET done = f.done, beyond = f.beyond, rev = positions.rev + 1, moved_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+-- $1 is JSON: [[reader, slot, rev, beyond, done, life, cursor], …]; a life is '' here. $2 is not needed here: one transaction writes at a time.
+UPDATE positions SET done = f.done, beyond = f.beyond, rev = positions.rev + 1, moved_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now'),
+  cursor = coalesce(f.cursor, positions.cursor)
 FROM (SELECT json_extract(value, '$[0]') AS reader, json_extract(value, '$[1]') AS slot, json_extract(value, '$[2]') AS rev,
-  json_extract(value, '$[3]') AS beyond, json_extract(value, '$[4]') AS done FROM json_each($1) WHERE $2 IS NOT NULL) f
+  json_extract(value, '$[3]') AS beyond, json_extract(value, '$[4]') AS done, json_extract(value, '$[6]') AS cursor
+  FROM json_each($1) WHERE $2 IS NOT NULL) f
 WHERE positions.reader = f.reader AND positions.slot = f.slot AND positions.rev = f.rev;
 
 -- life: a crash takes back nothing that was read here before it was committed

@@ -1,0 +1,227 @@
+"""A broker as the bus: every service reads its topics, and positions, leases and the inbox are in its own database.
+
+Handlers of one service that read channels with the same number of partitions are one reader, so that a key has one
+slot in all of them; others are readers of their own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from eventseam.app.bus import Part, is_internal, moving_of, part_inside, public, rows_inside
+from eventseam.app.service import Service
+from eventseam.delivery.acks import as_log
+from eventseam.errors import StorageError, WiringError
+from eventseam.journal.bus import RELAY, on_broker, refuse_other_bus, start_relay
+from eventseam.ports.transport import DEAD_LETTERS, Cursor
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Sequence
+
+    from eventseam.app.app import App
+    from eventseam.app.arrival import Journal
+    from eventseam.app.declare import Declaration
+    from eventseam.delivery.handler import Handler
+    from eventseam.ports.sql import Sql, Store
+    from eventseam.ports.transport import Broker, Layout, LogSource, Sink
+
+Cursors = dict[int, tuple[str, "Cursor"]]
+_NAME_MAX = 128
+
+
+@dataclass(slots=True)
+class _Reader:
+    """The channels that one service reads with one number of partitions, and where it is: text and cursor by slot."""
+
+    name: str
+    service: Service[Any]
+    slots: int
+    channels: list[str]
+    begins: Mapping[int, Cursor]
+
+
+class BrokerBus:
+    """See app.bus.Bus."""
+
+    stores: tuple[Store, ...] = ()
+
+    def __init__(self, broker: Broker) -> None:
+        """Connect to nothing yet."""
+        self._broker = broker
+        self._layouts: Mapping[str, Layout] = {}
+
+    async def open(self, own: Store, app: App, services: Iterable[Service[Any]]) -> None:
+        """Connect, make channels that are not there, and the positions that readers begin with.
+
+        Raises WiringError or StorageError for what would lose order or messages, before anything is changed.
+        """
+        await self._broker.open()
+        channels = public(app)
+        _check_names(channels)
+        await self._broker.create(self._wanted(channels))
+        self._layouts = await self._broker.layouts(channels)
+        await refuse_other_bus(own, is_broker=True)
+        readers = [each for service in services for each in await self._readers(own, service)]
+        noted = await self._check_growth(own)
+        moving, inside = moving_of(app), rows_inside(own, services)
+
+        async def prepare(sql: Sql) -> None:
+            await start_relay(sql, own.slots, moving)
+            await self._note(sql, noted)
+            await sql.many("new_position", inside)
+            for reader in readers:
+                await self._place(sql, reader)
+
+        await own.write(prepare)
+
+    def _wanted(self, channels: Sequence[str]) -> dict[str, int]:
+        """Every channel, and that of its dead letters, with as many partitions as they get if they are not there."""
+        wanted = dict.fromkeys(channels, self._broker.partitions)
+        return wanted | {f"{channel}{DEAD_LETTERS}": 1 for channel in channels}
+
+    async def _readers(self, own: Store, service: Service[Any]) -> list[_Reader]:
+        """The readers of a service. For each that is new, or has a channel that is new to it: where that begins."""
+        groups: defaultdict[int, list[str]] = defaultdict(list)
+        for channel in sorted({known.channel.name for known in service.message_types() if not known.channel.internal}):
+            groups[self._layouts[channel].partitions].append(channel)
+        found: list[_Reader] = []
+        for slots, channels in groups.items():
+            name = on_broker(service.name, slots)
+            known = await cursors_of(own, name)
+            new = [each for each in channels if not any(_has(cursor, each) for _, cursor in known.values())]
+            begins = await self._broker.begin(name, new or channels, slots, service.starts) if new or not known else {}
+            found.append(_Reader(name, service, slots, channels, begins))
+        return found
+
+    async def _place(self, sql: Sql, reader: _Reader) -> None:
+        """Make the rows of a reader that is new, or add the channels that are new to it."""
+        known = {row[1]: row[2] for row in await sql.rows("apart_cursors", [reader.name])}
+        if not known:
+            texts = {slot: _text(reader.begins[slot]) if reader.begins else None for slot in range(reader.slots)}
+            await sql.many("new_apart_position", [(reader.name, slot, text) for slot, text in texts.items()])
+            await self._bring_along(sql, reader)
+            return
+        for slot, text in known.items():
+            cursor = msgspec.json.decode(text) if text is not None else []
+            added = [spot for spot in reader.begins.get(slot, ()) if not _has(cursor, spot[0])]
+            if added:
+                await sql.changed("widen_cursor", reader.name, slot, text, _text((*cursor, *added)))
+
+    async def _bring_along(self, sql: Sql, reader: _Reader) -> None:
+        """Give what is unsettled the slots that its keys have here: who reads them tries it again, in order."""
+        those = {each.name for each in reader.service.declarations if self._is_of(each, reader)}
+        for lane, slot in await sql.rows("lanes_elsewhere", reader.service.name, sorted(those)):
+            here = self._broker.slot_of(lane, reader.slots)
+            if here != slot:
+                await sql.changed("move_lane", reader.service.name, lane, sorted(those), here)
+
+    def _is_of(self, declaration: Declaration, reader: _Reader) -> bool:
+        """Whether a handler reads what a reader reads."""
+        return any(known.channel.name in reader.channels for known in declaration.types)
+
+    async def _check_growth(self, own: Store) -> str | None:
+        """What is noted of how many partitions we have published to. Raises StorageError if that has changed."""
+        text = next((row[2] for row in await own.ask("apart_cursors", [RELAY]) if row[1] == 0), None)
+        for channel, was in msgspec.json.decode(text) if text else ():
+            layout = self._layouts.get(channel)
+            if layout is not None and layout.partitions != was:
+                raise StorageError(
+                    f"channel {channel} had {was} partitions at the broker and has {layout.partitions} now: later "
+                    "messages of a key lie in another one than its earlier ones, and could overtake them. Publish no "
+                    f"more until every reader has read everything, then run: eventseam topology accept {channel}"
+                )
+        return text
+
+    async def _note(self, sql: Sql, text: str | None) -> None:
+        """Note how many partitions the channels have that we publish to, beside the relay's position."""
+        known = dict(msgspec.json.decode(text)) if text else {}
+        counts = {channel: layout.partitions for channel, layout in self._layouts.items()}
+        new = _text(sorted({**known, **counts}.items()))
+        if new != text:
+            await sql.changed("widen_cursor", RELAY, 0, text, new)
+
+    def parts(self, service: str, handlers: Sequence[Handler], unrouted: Handler, own: LogSource) -> list[Part]:
+        """See app.bus.Bus."""
+        groups: defaultdict[int, list[Handler]] = defaultdict(list)
+        for each in handlers:
+            if not is_internal(each):
+                groups[self._slots_of(each)].append(each)
+        parts = part_inside(service, handlers, unrouted, own)
+        for slots, those in groups.items():
+            channels = sorted({kind.channel.name for each in those for kind in each.takes.values()})
+            name = on_broker(service, slots)
+            parts.append(Part(name, (*those, unrouted), as_log(self._broker.source(name, channels, slots))))
+        return parts
+
+    def _slots_of(self, handler: Handler) -> int:
+        """In how many partitions the channels of a handler are. Raises WiringError if they differ."""
+        counts = {kind.channel.name: self._layouts[kind.channel.name].partitions for kind in handler.takes.values()}
+        if len(set(counts.values())) > 1:
+            told = ", ".join(f"{channel} has {count}" for channel, count in sorted(counts.items()))
+            raise WiringError(
+                f"{handler.service}.{handler.name} takes messages of channels with different numbers of partitions "
+                f"({told}): one key would have two places, and no order. Make it two handlers, or give the channels "
+                "the same number."
+            )
+        return next(iter(counts.values()))
+
+    def relayed(self, app: App) -> list[str]:
+        """See app.bus.Bus: copies of dead letters too."""
+        return [name for channel in public(app) for name in (channel, f"{channel}{DEAD_LETTERS}")]
+
+    def sink(self) -> Sink:
+        """See app.bus.Bus."""
+        return self._broker.sink()
+
+    def beside(self) -> list[Coroutine[Any, Any, None]]:
+        """See app.bus.Bus: what is new wakes its readers by itself."""
+        return []
+
+    async def unfinished(self, own: Store, readers: Sequence[str]) -> list[str]:
+        """See app.bus.Bus."""
+        late: list[str] = []
+        for reader in readers:
+            at = {slot: cursor for slot, (_, cursor) in (await cursors_of(own, reader)).items()}
+            if any((await self._broker.behind(at)).values()):
+                late.append(reader)
+        return late
+
+    def journals(self, own: Store, internal: frozenset[str]) -> list[Journal]:  # noqa: ARG002 - there are none
+        """See app.bus.Bus."""
+        raise WiringError(
+            "wait_for: with a broker it cannot be told where a message lies. Return what the caller needs from call(), "
+            "or read the service's own table until it is there."
+        )
+
+    async def close(self) -> None:
+        """See app.bus.Bus."""
+        await self._broker.close()
+
+
+async def cursors_of(own: Store, reader: str) -> Cursors:
+    """A reader's cursors of a log apart, as they are kept: as text, and as they were written."""
+    rows = await own.ask("apart_cursors", [reader])
+    return {slot: (text, tuple(map(tuple, msgspec.json.decode(text)))) for _, slot, text, _ in rows if text is not None}
+
+
+def _has(cursor: Iterable[Any], channel: str) -> bool:
+    return any(spot[0] == channel for spot in cursor)
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _check_names(channels: Iterable[str]) -> None:
+    """Raise WiringError for channels that no broker, or not ours, can have."""
+    for channel in channels:
+        if channel.endswith(DEAD_LETTERS) or len(channel) + len(DEAD_LETTERS) > _NAME_MAX:
+            raise WiringError(
+                f"Channel({channel!r}): with a broker its name must not end in {DEAD_LETTERS!r} and have at most "
+                f"{_NAME_MAX - len(DEAD_LETTERS)} characters, since its dead letters go to the channel behind it."
+            )

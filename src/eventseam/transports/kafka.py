@@ -1,0 +1,567 @@
+"""Kafka: a topic for each channel, a log with positions that we keep ourselves.
+
+A reader is assigned its partitions at the offsets of its own database: no consumer group decides anything, so that no
+rebalance, session or poll time-out can take a slot away or give it twice. The group's offsets are reported once a
+second for lag tools and never read. All topics of one reader have the same number of partitions and one hash (Java's
+murmur2), so that a key has one slot in all of them. Everything of a client happens in one thread of its own: polling in
+one thread and storing offsets in another was measured to block for seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, Producer, TopicCollection, TopicPartition, murmur2
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
+
+from eventseam.contracts.cloudevents import UNKNOWN_TIME
+from eventseam.errors import OutcomeUnknown, SettingsError, StorageError, StorageUnavailable, TooLarge
+from eventseam.ports.address import Address, Scheme, read_address
+from eventseam.ports.cursors import behind, check_incarnations, lost, place_of, position_of
+from eventseam.ports.transport import Capabilities, Feature, Layout, Page, Received
+from eventseam.ports.wire import Place, Style, inward, outward
+from eventseam.threads import Threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from eventseam.clock import Clock
+    from eventseam.ports.transport import Cursor, Starts
+
+CAPABILITIES = Capabilities(
+    features=frozenset(Feature),
+    durable="the page caches of the in-sync replicas (acks=all)",
+    order="per key, within a partition",
+    redelivery="from our own position",
+    dedup="an idempotent producer's own retries; else our inbox",
+    age_max="the topic's retention.ms or retention.bytes",
+    body_bytes_max=900_000,
+)
+
+_WIRE_BYTES_MAX = 1_000_000  # of a message with its headers; the broker's default for a batch is 1,048,588
+_ASK_SECONDS = 10.0
+_PUBLISH_SECONDS = 30.0
+_KEPT_READY_MAX = 10_000
+_READY_MAX = 2_000
+_SEEN_EVERY_SECONDS = 10.0
+_PARTITIONS = 6
+
+_PASSING = ("NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE", "UNKNOWN_TOPIC_OR_PART")
+_SPEC: Any = OffsetSpec
+_SCHEME = Scheme("kafka", 9092, ("prefix", "partitions", "replicas", "sasl", "group"))
+_SASL = {"plain": "PLAIN", "scram-sha-256": "SCRAM-SHA-256", "scram-sha-512": "SCRAM-SHA-512"}
+_FILES = {"ca": "ssl.ca.location", "certificate": "ssl.certificate.location", "key": "ssl.key.location"}
+_LOG = logging.getLogger("eventseam.kafka")
+
+
+def _config_of(address: Address) -> dict[str, str]:
+    """What every client is told. librdkafka verifies the server's certificate and its name by default."""
+    sasl = _SASL.get(address.options.get("sasl", "scram-sha-512"))
+    if sasl is None or ("sasl" in address.options and not address.user):
+        raise SettingsError(f"a kafka transport's sasl= is one of {', '.join(_SASL)}, and needs USER:PASSWORD@")
+    config = {"bootstrap.servers": ",".join(address.hosts), **{_FILES[name]: at for name, at in address.files.items()}}
+    config["security.protocol"] = ("SASL_" if address.user else "") + ("SSL" if address.is_tls else "PLAINTEXT")
+    if address.user:
+        config |= {"sasl.username": address.user, "sasl.password": address.password, "sasl.mechanism": sasl}
+    return config
+
+
+def connect(url: str, clock: Clock, styles: Mapping[str, Style] | None = None) -> KafkaBroker:
+    """A broker that is not open yet; `styles` says how each channel's messages travel.
+
+    `kafka[+tls]://[user:password@]host:port,…[?option=value]`; options: `prefix` of every topic, `partitions` and
+    `replicas` of topics that we make, `sasl` (scram-sha-512, scram-sha-256 or plain), `group` whose offsets tools see
+    (default: the reader's name), and the files of TLS. Raises SettingsError.
+    """
+    return KafkaBroker(read_address(url, _SCHEME), clock, styles or {})
+
+
+class KafkaBroker:
+    """See ports.transport.Broker."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, address: Address, clock: Clock, styles: Mapping[str, Style]) -> None:
+        """Connect to nothing yet."""
+        self.clock = clock
+        self._styles = styles
+        self.hosts = address.shown
+        self.prefix = address.options.get("prefix", "")
+        self.group = address.options.get("group", "")
+        self.partitions = address.number("partitions", _PARTITIONS)
+        self._replicas = address.number("replicas", -1)
+        self._config = _config_of(address)
+        self._threads = Threads("kafka-admin", 2)
+        self._troubles = Troubles(self.hosts, clock)
+        self._admin: Any = None
+        self._layouts: dict[str, Layout] = {}
+        self._sinks: list[KafkaSink] = []
+
+    def slot_of(self, key: str, slots: int) -> int:
+        """See ports.transport.Broker: as Java's clients, and those that do as they do."""
+        return murmur2(key.encode(), slots)
+
+    async def open(self) -> None:
+        """See ports.transport.Broker."""
+        self._admin = AdminClient(self.config(self._troubles))
+        await self._troubles.told(self._threads, lambda: self._admin.list_topics(timeout=_ASK_SECONDS))
+
+    def config(self, troubles: Troubles) -> dict[str, Any]:
+        """What every client of this broker is told."""
+        return {**self._config, "client.id": "eventseam", "error_cb": troubles.hear, "logger": _LOG}
+
+    def topic(self, channel: str) -> str:
+        """A channel's topic."""
+        return self.prefix + channel
+
+    def style(self, channel: str) -> Style:
+        """How a channel's messages travel."""
+        return self._styles.get(channel) or Style()
+
+    async def layouts(self, channels: Collection[str]) -> Mapping[str, Layout]:
+        """See ports.transport.Broker."""
+        found = await self._troubles.told(self._threads, partial(self._describe, sorted(channels))) if channels else {}
+        self._layouts.update(found)
+        return found
+
+    def _describe(self, channels: Sequence[str]) -> dict[str, Layout]:
+        asked = self._admin.describe_topics(
+            TopicCollection([self.topic(each) for each in channels]), request_timeout=_ASK_SECONDS
+        )
+        found: dict[str, Layout] = {}
+        for channel in channels:
+            error = asked[self.topic(channel)].exception()
+            if error is None:
+                told = asked[self.topic(channel)].result()
+                found[channel] = Layout(len(told.partitions), str(told.topic_id))
+            elif error.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
+                raise error
+        return found
+
+    async def create(self, wanted: Mapping[str, int]) -> None:
+        """See ports.transport.Broker. Returns when every topic can be written to."""
+        there = await self.layouts(wanted)
+        missing = {channel: count for channel, count in wanted.items() if channel not in there}
+        if not missing:
+            return
+        await self._troubles.told(self._threads, partial(self._create, missing))
+        ends = self.clock.monotonic() + _ASK_SECONDS
+        while len(await self.layouts(missing)) < len(missing):
+            if self.clock.monotonic() > ends:
+                raise StorageUnavailable(f"Kafka at {self.hosts} made topics and does not show them")
+            await self.clock.sleep(0.05)
+
+    def _create(self, missing: Mapping[str, int]) -> None:
+        new = [
+            NewTopic(self.topic(channel), num_partitions=count, replication_factor=self._replicas)
+            for channel, count in missing.items()
+        ]
+        for topic, future in self._admin.create_topics(new, request_timeout=_ASK_SECONDS).items():
+            error = future.exception()
+            if error is not None and error.args[0].name() != "TOPIC_ALREADY_EXISTS":
+                raise StorageError(
+                    f"Kafka does not make topic {topic}: {error.args[0].str()}. Make it with: eventseam topology apply"
+                ) from error
+
+    async def begin(
+        self,
+        reader: str,  # noqa: ARG002 - a log knows no readers
+        channels: Collection[str],
+        slots: int,
+        starts: Starts,
+    ) -> Mapping[int, Cursor]:
+        """See ports.transport.Broker."""
+        names = sorted(channels)
+        layouts = await self.layouts(names)
+        if isinstance(starts, datetime):
+            spec = _SPEC.for_timestamp(int(starts.timestamp() * 1_000))
+        else:
+            spec = _SPEC.earliest() if starts == "beginning" else _SPEC.latest()
+        places = [(channel, slot) for channel in names for slot in range(slots)]
+        offsets = await self._offsets(places, spec)
+        late = [place for place, offset in offsets.items() if offset < 0]  # no message of that time or later
+        offsets |= await self._offsets(late, _SPEC.latest())
+        return {
+            slot: tuple((channel, layouts[channel].incarnation, offsets[channel, slot]) for channel in names)
+            for slot in range(slots)
+        }
+
+    async def behind(self, at: Mapping[int, Cursor]) -> Mapping[int, int]:
+        """See ports.transport.Broker."""
+        ends = await self._offsets([(one[0], slot) for slot, cursor in at.items() for one in cursor], _SPEC.latest())
+        return {
+            slot: sum(max(0, ends[channel, slot] - offset) for channel, _, offset in cursor)
+            for slot, cursor in at.items()
+        }
+
+    async def _offsets(self, places: Sequence[tuple[str, int]], spec: object) -> dict[tuple[str, int], int]:
+        def ask() -> dict[tuple[str, int], int]:
+            asked = {TopicPartition(self.topic(channel), slot): spec for channel, slot in places}
+            options = {"isolation_level": IsolationLevel.READ_COMMITTED, "request_timeout": _ASK_SECONDS}
+            found = self._admin.list_offsets(asked, **options)
+            told = {(each.topic, each.partition): future.result().offset for each, future in found.items()}
+            return {(channel, slot): told[self.topic(channel), slot] for channel, slot in places}
+
+        return await self._troubles.told(self._threads, ask) if places else {}
+
+    async def partitions_of(self, channels: Iterable[str]) -> Mapping[str, int]:
+        """How many partitions channels have, as they were when they were first looked at; missing ones are made.
+
+        A topic that grows while we publish keeps its keys where they are until the next start, which looks again.
+        """
+        missing = {each: self.partitions for each in channels if each not in self._layouts}
+        if missing:
+            await self.create(missing)
+        return {channel: layout.partitions for channel, layout in self._layouts.items()}
+
+    def source(self, reader: str, channels: Sequence[str], slots: int) -> KafkaSource:
+        """See ports.transport.Broker."""
+        return KafkaSource(self, reader, channels, slots)
+
+    def sink(self) -> KafkaSink:
+        """See ports.transport.Broker."""
+        sink = KafkaSink(self)
+        self._sinks.append(sink)
+        return sink
+
+    async def close(self) -> None:
+        """See ports.transport.Broker."""
+        for sink in self._sinks:
+            await sink.close()
+        self._threads.close()
+
+
+class Troubles:
+    """What a client's background threads said last, which is more than its calls say: why nothing can be reached."""
+
+    def __init__(self, hosts: str, clock: Clock) -> None:
+        """Nothing was said yet."""
+        self._hosts = hosts
+        self._clock = clock
+        self._last: tuple[str, str] = ("", "")
+        self.is_down = False
+
+    def hear(self, error: Any) -> None:  # noqa: ANN401 - confluent_kafka.KafkaError
+        """The client's error callback."""
+        self._last = (error.name(), error.str())
+        self.is_down = self.is_down or error.name() in ("_ALL_BROKERS_DOWN", "_AUTHENTICATION", "_SSL")
+
+    async def told(self, threads: Threads, body: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the body returns
+        """Run a body that asks the broker, in a thread; the client's errors become ours.
+
+        What passes by itself (a topic that is new has no leader for a moment) is asked again for a while.
+        """
+        ends = self._clock.monotonic() + _ASK_SECONDS
+        while True:
+            try:
+                return await threads.run(body)
+            except KafkaException as error:
+                if error.args[0].name() not in _PASSING or self._clock.monotonic() > ends:
+                    raise self.error_of(error.args[0]) from error
+            await self._clock.sleep(0.05)
+
+    def error_of(self, error: Any) -> StorageUnavailable:  # noqa: ANN401 - confluent_kafka.KafkaError
+        """Our error for one of the client's, with the cause that its background threads know."""
+        name, text = (error.name(), error.str()) if error is not None else self._last
+        if name in ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE") and self._last[0]:
+            name, text = self._last
+        return StorageUnavailable(f"Kafka at {self._hosts}: {text}. {_fix(name)}")
+
+    def down(self) -> StorageUnavailable | None:
+        """The error to raise if it was said that nothing can be reached; said once."""
+        if not self.is_down:
+            return None
+        self.is_down = False
+        return self.error_of(None)
+
+
+def _fix(name: str) -> str:
+    if name in ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED"):
+        return "Check user, password and sasl= of EVENTSEAM_TRANSPORT"
+    if name == "_SSL":
+        return "Check the certificates: ca= names the file of the authority that signed the broker's"
+    if name.endswith("AUTHORIZATION_FAILED"):
+        return "Grant our user Read, Write and Describe on the topics, and Create on the cluster, or make them yourself"
+    return "Is it running, and is the address of EVENTSEAM_TRANSPORT right?"
+
+
+class KafkaSink:
+    """See ports.transport.Sink. One producer; after any failure a new one, since nothing of the old may land later."""
+
+    def __init__(self, broker: KafkaBroker) -> None:
+        """Connect with the first batch."""
+        self._broker = broker
+        self._threads = Threads("kafka-sink", 1)
+        self._troubles = Troubles(broker.hosts, broker.clock)
+        self._producer: Any = None
+
+    async def publish(self, batch: Sequence[Received]) -> None:
+        """See ports.transport.Sink."""
+        partitions = await self._broker.partitions_of({message.envelope.channel for message in batch})
+        rows: list[tuple[Any, ...]] = []
+        for message in batch:
+            channel = message.envelope.channel
+            headers, body = outward(message, self._broker.style(channel))
+            if len(body) > _WIRE_BYTES_MAX:
+                raise TooLarge(
+                    f"{len(body):,} bytes on the wire; Kafka takes {_WIRE_BYTES_MAX:,}. Send a link instead."
+                )
+            key = message.envelope.key.encode()
+            rows.append(
+                (self._broker.topic(channel), body, key, murmur2(key, partitions[channel]), list(headers.items()))
+            )
+        await self._threads.run(partial(self._send, rows), self._abandon)
+
+    def _abandon(self) -> None:
+        """End a wait for what is under way."""
+        if self._producer is not None:
+            self._producer.purge(blocking=False)
+
+    def _send(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Hand over everything and wait until it is in; else purge, and know nothing of what was under way."""
+        producer = self._producer = self._producer or self._made()
+        failures: list[Any] = []
+
+        def report(error: Any, _: Any) -> None:  # noqa: ANN401 - the client's types
+            if error is not None:
+                failures.append(error)
+
+        left = 1
+        try:
+            for topic, body, key, partition, headers in rows:
+                producer.produce(topic, body, key, partition, on_delivery=report, headers=headers)
+            left = producer.flush(_PUBLISH_SECONDS)
+        except (KafkaException, BufferError) as error:
+            failures.append(error.args[0] if isinstance(error, KafkaException) else None)
+        if left or failures:
+            self._give_up(failures)
+
+    def _give_up(self, failures: Sequence[Any]) -> None:
+        producer, self._producer = self._producer, None
+        producer.purge()
+        producer.flush(1.0)
+        names = {error.name() for error in failures if error is not None}
+        if names == {"MSG_SIZE_TOO_LARGE"}:
+            raise TooLarge("Kafka: a message is larger than the topic's max.message.bytes. Raise it, or send a link.")
+        error = next((error for error in failures if error is not None and error.name() != "_PURGE_QUEUE"), None)
+        trouble = self._troubles.error_of(error)
+        raise OutcomeUnknown(str(trouble)) from trouble
+
+    def _made(self) -> Any:  # noqa: ANN401 - confluent_kafka.Producer
+        config = {
+            "enable.idempotence": True,
+            "message.timeout.ms": 0,  # we have a deadline of our own: one that skips a message would leave a gap
+            "linger.ms": 1,
+            "message.max.bytes": _WIRE_BYTES_MAX + 65_536,
+            "queue.buffering.max.messages": 1_000_000,
+        }
+        return Producer({**self._broker.config(self._troubles), **config})
+
+    async def close(self) -> None:
+        """Every publish has returned: nothing is under way."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await self._threads.run(lambda: producer.flush(1.0))
+        self._threads.close()
+
+
+class KafkaSource:
+    """See ports.transport.LogSource. A slot is a partition, the same of every topic of the reader.
+
+    The cursor of a slot has a channel, its incarnation and the next offset for each topic, in an order that never
+    changes: a channel that is new is added at the end. A position is the place in that order, and the offset.
+    """
+
+    shape: Literal["log"] = "log"
+    memory = None
+    is_apart = True
+    cap_by: Literal["slot"] = "slot"
+
+    def __init__(self, broker: KafkaBroker, reader: str, channels: Sequence[str], slots: int) -> None:
+        """Connect when slots are owned."""
+        self.slots = slots
+        self.head = 0
+        self._broker = broker
+        self._reader = reader
+        self._channel_of = {broker.topic(channel): channel for channel in channels}
+        self._threads = Threads("kafka-source", 1)
+        self._troubles = Troubles(broker.hosts, broker.clock)
+        self._consumer: Any = None
+        self._at: dict[int, Cursor] = {}
+        self._ready: dict[int, deque[Any]] = {}
+        self._checked = 0.0
+        self._incarnations: dict[str, str] = {}
+        self._heard: list[Any] = []
+
+    async def prepare(self) -> None:
+        """See ports.transport.LogSource."""
+        await self.own(())
+
+    async def own(self, slots: Collection[int]) -> None:
+        """See ports.transport.LogSource. Raises StorageError for topics that are not there any more."""
+        await self._drop([slot for slot in self._at if slot not in slots])
+        if slots:
+            await self._check()
+
+    async def _drop(self, slots: Collection[int]) -> None:
+        """Read some slots no more; one that is asked for again begins where it is asked for."""
+        for slot in slots:
+            del self._at[slot], self._ready[slot]
+        if slots:
+            await self._troubles.told(self._threads, partial(self._unassign, slots))
+
+    def _where(self, slot: int) -> str:
+        return f"{self._reader}, partition {slot} at Kafka"
+
+    async def fetch(self, at: Mapping[int, Cursor], channels: Sequence[str], limit: int) -> Sequence[Page]:  # noqa: ARG002 - its own
+        """See ports.transport.LogSource."""
+        moved = {slot: cursor for slot, cursor in at.items() if self._at.get(slot) != cursor}
+        for slot, cursor in moved.items():
+            check_incarnations(cursor, self._incarnations, self._where(slot))
+            self._at[slot] = cursor
+            self._ready[slot] = deque()
+        if moved:
+            await self._troubles.told(self._threads, partial(self._assign, moved))
+        await self._drop([slot for slot, ready in self._ready.items() if slot not in at and len(ready) > _READY_MAX])
+        if self._broker.clock.monotonic() - self._checked > _SEEN_EVERY_SECONDS:
+            await self._check()
+        if sum(map(len, self._ready.values())) < _KEPT_READY_MAX:
+            self._heard += await self._troubles.told(self._threads, partial(self._consume, limit))
+        self._sort()
+        ready = [slot for slot in at if self._ready.get(slot)]
+        trouble = self._troubles.down()
+        if trouble is not None and not ready:
+            raise trouble
+        return [page for slot in ready for page in self._pages(slot, max(1, limit // len(ready)))]
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """See ports.transport.LogSource."""
+        if not self._heard and not any(self._ready.values()):
+            self._heard += await self._threads.run(partial(self._poll, timeout_seconds))
+
+    async def report(self, done: Mapping[int, Cursor]) -> None:
+        """See ports.transport.LogSource: as offsets of the group."""
+        topic = self._broker.topic
+        places = [TopicPartition(topic(one[0]), slot, one[2]) for slot, cursor in done.items() for one in cursor]
+        if places:
+            with suppress(StorageUnavailable):
+                await self._troubles.told(self._threads, partial(self._report, places))
+
+    async def close(self) -> None:
+        """See ports.transport.LogSource."""
+        consumer, self._consumer = self._consumer, None
+        self._at.clear()
+        self._ready.clear()
+        if consumer is not None:
+            await self._threads.run(consumer.close)
+        self._threads.close()
+
+    async def _check(self) -> None:
+        """Look whether topics are those that they were. Raises StorageError where one was deleted."""
+        layouts = await self._broker.layouts(self._channel_of.values())
+        self._checked = self._broker.clock.monotonic()
+        self._incarnations = {
+            channel: layouts[channel].incarnation if channel in layouts else "" for channel in self._channel_of.values()
+        }
+        for slot, cursor in self._at.items():
+            check_incarnations(cursor, self._incarnations, self._where(slot))
+
+    # --- in the client's thread -----------------------------------------------------------------------------------
+
+    def _made(self) -> Any:  # noqa: ANN401 - confluent_kafka.Consumer
+        config = {
+            "group.id": self._broker.group or self._reader,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            "queued.max.messages.kbytes": 16_384,
+            "fetch.queue.backoff.ms": 10,
+            "fetch.error.backoff.ms": 50,
+        }
+        return Consumer({**self._broker.config(self._troubles), **config})
+
+    def _assign(self, moved: Mapping[int, Cursor]) -> None:
+        self._consumer = self._consumer or self._made()
+        self._unassign(moved)
+        topic = self._broker.topic
+        places = [
+            TopicPartition(topic(channel), slot, offset)
+            for slot, cursor in moved.items()
+            for channel, _, offset in cursor
+            if topic(channel) in self._channel_of
+        ]
+        self._consumer.incremental_assign(places)
+
+    def _unassign(self, slots: Collection[int]) -> None:
+        if self._consumer is not None:
+            old = [each for each in self._consumer.assignment() if each.partition in slots]
+            if old:
+                self._consumer.incremental_unassign(old)
+
+    def _report(self, places: Sequence[TopicPartition]) -> None:
+        if self._consumer is not None:
+            self._consumer.commit(offsets=places, asynchronous=True)
+
+    def _consume(self, limit: int) -> list[Any]:
+        return self._consumer.consume(limit, 0) if self._consumer is not None else []
+
+    def _poll(self, seconds: float) -> list[Any]:
+        message = self._consumer.poll(seconds) if self._consumer is not None else None
+        return [] if message is None else [message]
+
+    # --- what was consumed ----------------------------------------------------------------------------------------
+
+    def _sort(self) -> None:
+        """Lay what was consumed with what is ready of its slot. Raises StorageError for what was trimmed."""
+        heard, self._heard = self._heard, []
+        for message in heard:
+            error = message.error()
+            if error is None:
+                ready = self._ready.get(message.partition())
+                if ready is not None:
+                    ready.append(message)
+            elif error.name() == "_AUTO_OFFSET_RESET":
+                channel = self._channel_of[message.topic()]
+                raise lost(self._where(message.partition()), channel, message.offset(), "was trimmed")
+            elif error.name() in ("UNKNOWN_TOPIC_OR_PART", "UNKNOWN_TOPIC_ID"):
+                self._checked = 0.0
+            else:
+                raise self._troubles.error_of(error)
+
+    def _pages(self, slot: int, limit: int) -> list[Page]:
+        """Up to `limit` of what is ready of a slot, a page for each topic."""
+        ready = self._ready[slot]
+        taken = [ready.popleft() for _ in range(min(limit, len(ready)))]
+        if not taken:
+            return []
+        by_topic: dict[str, list[Any]] = {}
+        for message in taken:
+            by_topic.setdefault(message.topic(), []).append(message)
+        return [self._page(slot, self._channel_of[topic], messages) for topic, messages in by_topic.items()]
+
+    def _page(self, slot: int, channel: str, messages: Sequence[Any]) -> Page:
+        cursor = self._at[slot]
+        place = place_of(cursor, channel)
+        style = self._broker.style(channel)
+        begins = cursor[place][2]  # where a partition's leader has changed, the client may give something again
+        received = [_received(each, place, channel, style) for each in messages if each.offset() >= begins]
+        at = partial(behind, cursor, place)
+        self._at[slot] = at(received[-1].position) if received else cursor
+        self.head += len(received)
+        return Page(slot, received, self._at[slot], at, is_whole=False)
+
+
+def _received(message: Any, order: int, channel: str, style: Style) -> Received:  # noqa: ANN401 - confluent_kafka.Message
+    offset = message.offset()
+    kind, milliseconds = message.timestamp()
+    time = datetime.fromtimestamp(milliseconds / 1_000, UTC) if kind and milliseconds >= 0 else UNKNOWN_TIME
+    place = Place(
+        position_of(order, offset), channel, f"{message.topic()}-{message.partition()}-{offset}", message.key(), time
+    )
+    return inward(message.headers() or (), message.value(), place, style)
