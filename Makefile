@@ -16,11 +16,12 @@ MAKEFLAGS += --no-print-directory
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# `--database postgresql:embedded` needs a server and drivers (80 MB); a bare demo does not wait for them.
-demo: $(VENV)/.run-ready $(if $(findstring postgresql,$(ARGS)),$(VENV)/.postgresql-ready) ## run the shop twice, by events and by a chain of calls, through an outage
+# `--database postgresql:embedded` needs a server and drivers (80 MB), `--transport kafka:embedded` a Java, jars and a
+# client (250 MB); a bare demo does not wait for them.
+demo: $(VENV)/.run-ready $(foreach server,postgresql kafka,$(if $(findstring $(server),$(ARGS)),$(VENV)/.$(server)-ready)) ## run the shop twice, by events and by a chain of calls, through an outage
 	@$(VENV)/bin/eventseam demo $(ARGS)
 
-test: $(VENV)/.dev-ready ## run all tests; with CI set, a skipped test fails the run
+test: $(VENV)/.dev-ready $(VENV)/.kafka-ready ## run all tests; with CI set, a skipped test fails the run
 	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.dev-ready ## style, format, import layers, and the rules that linters lack
@@ -42,7 +43,8 @@ lock: ## write the requirements*.lock files again (needs uv)
 	  compile="$$uv pip compile pyproject.toml --universal --generate-hashes --no-header --no-annotate --quiet"; \
 	  $$compile --group dev -o requirements.lock; \
 	  $$compile --group bench -c requirements.lock -o requirements-bench.lock; \
-  $$compile --extra postgresql --extra servers -c requirements.lock -o requirements-postgresql.lock; \
+	  $$compile --group kafka -c requirements.lock -o requirements-kafka.lock; \
+	  $$compile --extra postgresql --group postgresql-server -c requirements.lock -o requirements-postgresql.lock; \
 	  $$compile --group build -c requirements.lock -o requirements-run.lock'
 
 clean: ## remove .venv and the caches of tools
@@ -88,6 +90,12 @@ $(VENV)/.dev-ready: requirements.lock $(VENV)/.run-ready
 
 $(VENV)/.postgresql-ready: requirements-postgresql.lock $(VENV)/.run-ready
 	@$(PIP) --require-hashes -r requirements-postgresql.lock
+	@touch $@
+
+# The jars are fetched here, once, and not while the first test that wants a broker waits.
+$(VENV)/.kafka-ready: requirements-kafka.lock src/eventseam/testing/kafka_jars.txt $(VENV)/.run-ready
+	@$(PIP) --require-hashes -r requirements-kafka.lock
+	@$(PY) -c 'from eventseam.testing.kafka import prepare; prepare()'
 	@touch $@
 
 $(VENV)/.bench-ready: requirements-bench.lock $(VENV)/.run-ready

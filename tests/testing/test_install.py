@@ -24,19 +24,29 @@ def config():
 
 def test_the_group_that_tests_install_has_what_the_extras_have(config):
     extras = config["project"]["optional-dependencies"]
-    wanted = extras["postgresql"] + extras["sqlalchemy"] + extras["servers"]
-    assert set() == names(wanted) - names(config["dependency-groups"]["postgresql"])
+    wanted = extras["kafka"] + extras["postgresql"] + extras["sqlalchemy"] + extras["servers"]
+    groups = config["dependency-groups"]
+    assert set() == names(wanted) - names(groups["kafka"] + groups["postgresql"] + groups["postgresql-server"])
 
 
-def test_what_a_demo_on_postgresql_needs_is_locked_with_hashes(config):
+def test_what_a_demo_on_other_servers_needs_is_locked_with_hashes(config):
     extras = config["project"]["optional-dependencies"]
-    lock = (ROOT / "requirements-postgresql.lock").read_text(encoding="utf-8")
-    locked = re.findall(r"^([\w.-]+)==[^\n]*\\\n +--hash=sha256:", lock, re.MULTILINE)
-    assert set() == names(extras["postgresql"] + extras["servers"]) - set(locked)
+    kinds = ("kafka", "postgresql")
+    locks = "".join((ROOT / f"requirements-{kind}.lock").read_text(encoding="utf-8") for kind in kinds)
+    locked = re.findall(r"^([\w.-]+)==[^\n]*\\\n +--hash=sha256:", locks, re.MULTILINE)
+    assert set() == names(extras["kafka"] + extras["postgresql"] + extras["servers"]) - set(locked)
 
 
-@pytest.mark.parametrize("arguments, is_wanted", [("", False), ("--database postgresql:embedded", True)])
-def test_a_demo_installs_drivers_and_a_server_only_where_it_names_them(tmp_path, arguments, is_wanted):
+@pytest.mark.parametrize(
+    "arguments, wanted",
+    [
+        ("", []),
+        ("--database postgresql:embedded", ["postgresql"]),
+        ("--transport kafka:embedded", ["kafka"]),
+        ("--database postgresql://shop@db/shop --transport kafka://broker", ["kafka", "postgresql"]),
+    ],
+)
+def test_a_demo_installs_drivers_and_a_server_only_where_it_names_them(tmp_path, arguments, wanted):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     plan = subprocess.run(
         ["make", "--dry-run", "demo", f"VENV={tmp_path}", f"ARGS={arguments}"],
@@ -47,4 +57,4 @@ def test_a_demo_installs_drivers_and_a_server_only_where_it_names_them(tmp_path,
         check=True,
     ).stdout
     assert "requirements-run.lock" in plan
-    assert is_wanted == ("requirements-postgresql.lock" in plan)
+    assert wanted == sorted(set(re.findall(r"-r requirements-(kafka|postgresql)\.lock", plan)))
