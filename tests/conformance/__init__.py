@@ -1,0 +1,1 @@
+"""Every transport means the same, and every scenario that says so can fail."""
