@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -74,6 +73,8 @@ class Programs(NamedTuple):
     @contextmanager
     def alone(self) -> Generator[None]:
         """While no other process fills the cache."""
+        import fcntl  # here, so that a system without it can still use a broker that is there
+
         with (self.folder.parent / "lock").open("w", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
