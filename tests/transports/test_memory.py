@@ -357,7 +357,7 @@ async def test_what_was_lost_unread_is_an_error_with_place_and_fix(profile, lose
     source = await place.start("talk")
     await place.publish(message("ann"))
     getattr(place.server, lose)("talk")
-    with pytest.raises(StorageError, match=rf"reader, partition \d: channel talk {what}.*accept-gap") as caught:
+    with pytest.raises(StorageError, match=rf"channel talk, partition \d, {what}.*accept-gap") as caught:
         await place.read(source, "talk")
     assert not isinstance(caught.value, StorageUnavailable)
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PREFIX = "EVENTSEAM_"
 MASK = "***"
 
-BROKERS: Mapping[str, str] = MappingProxyType({"kafka": "kafka"})
-"""The schemes of broker URLs, and the module of `eventseam.transports` for each: it is imported for its URL only."""
+BROKERS = ("kafka",)
+"""The schemes of broker URLs."""
 
 NUMBERS_MAX: Mapping[str, int] = MappingProxyType(
     {

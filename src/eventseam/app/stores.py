@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from eventseam.app.settings import BROKERS, Settings, redact
@@ -62,12 +61,14 @@ def open_broker(settings: Settings, seams: Seams, styles: Mapping[str, Style]) -
     url = settings.transport_url
     scheme = url.partition(":")[0].partition("+")[0]
     try:
-        module = import_module(f"eventseam.transports.{BROKERS[scheme]}")
+        if scheme == "kafka":
+            from eventseam.transports.kafka import connect
+        else:
+            raise SettingsError(f"no transport for {scheme}://. Write one of: {', '.join(BROKERS)}")
     except ModuleNotFoundError as error:
         extra = f"pip install 'eventseam[{scheme}]'"
         raise MissingExtraError(f"{scheme} needs the package {error.name!r}. Install it with: {extra}") from error
-    broker: Broker = module.connect(url, seams.clock, styles)
-    return broker
+    return connect(url, seams.clock, styles)
 
 
 def open_database(url: str, settings: Settings, seams: Seams, tx_seconds: float = 0.0) -> Store:

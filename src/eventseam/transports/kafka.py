@@ -10,7 +10,6 @@ one thread and storing offsets in another was measured to block for seconds.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -22,8 +21,9 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ign
 from eventseam.contracts.cloudevents import UNKNOWN_TIME
 from eventseam.errors import OutcomeUnknown, SettingsError, StorageError, StorageUnavailable, TooLarge
 from eventseam.ports.address import Address, Scheme, read_address
-from eventseam.ports.cursors import behind, check_incarnations, lost, place_of, position_of
-from eventseam.ports.transport import Capabilities, Feature, Layout, Page, Received
+from eventseam.ports.cursors import check_incarnations, lost, settled, unsure
+from eventseam.ports.shelf import Shelf
+from eventseam.ports.transport import Capabilities, Feature, Layout
 from eventseam.ports.wire import Place, Style, inward, outward
 from eventseam.threads import Threads
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from eventseam.clock import Clock
-    from eventseam.ports.transport import Cursor, Starts
+    from eventseam.ports.transport import Cursor, Page, Received, Starts
 
 CAPABILITIES = Capabilities(
     features=frozenset(Feature),
@@ -51,6 +51,22 @@ _READY_MAX = 2_000
 _SEEN_EVERY_SECONDS = 10.0
 _PARTITIONS = 6
 
+_PRODUCER = (
+    ("enable.idempotence", True),
+    ("message.timeout.ms", 0),  # we have a deadline of our own: one that skips a message would leave a gap
+    ("linger.ms", 1),
+    ("message.max.bytes", _WIRE_BYTES_MAX + 65_536),
+    ("queue.buffering.max.messages", 1_000_000),
+)
+_CONSUMER = (
+    ("enable.auto.commit", False),
+    ("enable.auto.offset.store", False),
+    ("auto.offset.reset", "error"),  # what was trimmed is an alarm, never a skip
+    ("isolation.level", "read_committed"),
+    ("queued.max.messages.kbytes", 16_384),
+    ("fetch.queue.backoff.ms", 10),
+    ("fetch.error.backoff.ms", 50),
+)
 _PASSING = ("NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE", "UNKNOWN_TOPIC_OR_PART")
 _SPEC: Any = OffsetSpec
 _SCHEME = Scheme("kafka", 9092, ("prefix", "partitions", "replicas", "sasl", "group"))
@@ -130,9 +146,8 @@ class KafkaBroker:
         return found
 
     def _describe(self, channels: Sequence[str]) -> dict[str, Layout]:
-        asked = self._admin.describe_topics(
-            TopicCollection([self.topic(each) for each in channels]), request_timeout=_ASK_SECONDS
-        )
+        topics = TopicCollection([self.topic(each) for each in channels])
+        asked = self._admin.describe_topics(topics, request_timeout=_ASK_SECONDS)
         found: dict[str, Layout] = {}
         for channel in channels:
             error = asked[self.topic(channel)].exception()
@@ -144,23 +159,17 @@ class KafkaBroker:
         return found
 
     async def create(self, wanted: Mapping[str, int]) -> None:
-        """See ports.transport.Broker. Returns when every topic can be written to."""
+        """See ports.transport.Broker. Returns when every topic is shown."""
         there = await self.layouts(wanted)
         missing = {channel: count for channel, count in wanted.items() if channel not in there}
-        if not missing:
-            return
-        await self._troubles.told(self._threads, partial(self._create, missing))
+        if missing:
+            await self._troubles.told(self._threads, partial(self._create, missing))
         ends = self.clock.monotonic() + _ASK_SECONDS
-        while len(await self.layouts(missing)) < len(missing):
-            if self.clock.monotonic() > ends:
-                raise StorageUnavailable(f"Kafka at {self.hosts} made topics and does not show them")
+        while missing and len(await self.layouts(missing)) < len(missing) and self.clock.monotonic() < ends:
             await self.clock.sleep(0.05)
 
     def _create(self, missing: Mapping[str, int]) -> None:
-        new = [
-            NewTopic(self.topic(channel), num_partitions=count, replication_factor=self._replicas)
-            for channel, count in missing.items()
-        ]
+        new = [NewTopic(self.topic(channel), count, self._replicas) for channel, count in missing.items()]
         for topic, future in self._admin.create_topics(new, request_timeout=_ASK_SECONDS).items():
             error = future.exception()
             if error is not None and error.args[0].name() != "TOPIC_ALREADY_EXISTS":
@@ -168,14 +177,8 @@ class KafkaBroker:
                     f"Kafka does not make topic {topic}: {error.args[0].str()}. Make it with: eventseam topology apply"
                 ) from error
 
-    async def begin(
-        self,
-        reader: str,  # noqa: ARG002 - a log knows no readers
-        channels: Collection[str],
-        slots: int,
-        starts: Starts,
-    ) -> Mapping[int, Cursor]:
-        """See ports.transport.Broker."""
+    async def begin(self, reader: str, channels: Collection[str], slots: int, starts: Starts) -> Mapping[int, Cursor]:  # noqa: ARG002
+        """See ports.transport.Broker. A log knows no readers."""
         names = sorted(channels)
         layouts = await self.layouts(names)
         if isinstance(starts, datetime):
@@ -193,11 +196,9 @@ class KafkaBroker:
 
     async def behind(self, at: Mapping[int, Cursor]) -> Mapping[int, int]:
         """See ports.transport.Broker."""
-        ends = await self._offsets([(one[0], slot) for slot, cursor in at.items() for one in cursor], _SPEC.latest())
-        return {
-            slot: sum(max(0, ends[channel, slot] - offset) for channel, _, offset in cursor)
-            for slot, cursor in at.items()
-        }
+        places = [(spot[0], slot) for slot, cursor in at.items() for spot in cursor]
+        ends = await self._offsets(places, _SPEC.latest())
+        return {slot: sum(max(0, ends[spot[0], slot] - spot[2]) for spot in cursor) for slot, cursor in at.items()}
 
     async def _offsets(self, places: Sequence[tuple[str, int]], spec: object) -> dict[tuple[str, int], int]:
         def ask() -> dict[tuple[str, int], int]:
@@ -210,10 +211,7 @@ class KafkaBroker:
         return await self._troubles.told(self._threads, ask) if places else {}
 
     async def partitions_of(self, channels: Iterable[str]) -> Mapping[str, int]:
-        """How many partitions channels have, as they were when they were first looked at; missing ones are made.
-
-        A topic that grows while we publish keeps its keys where they are until the next start, which looks again.
-        """
+        """How many partitions channels have: until the next start as they were at first. Missing ones are made."""
         missing = {each: self.partitions for each in channels if each not in self._layouts}
         if missing:
             await self.create(missing)
@@ -232,7 +230,7 @@ class KafkaBroker:
     async def close(self) -> None:
         """See ports.transport.Broker."""
         for sink in self._sinks:
-            await sink.close()
+            sink.close()
         self._threads.close()
 
 
@@ -308,13 +306,10 @@ class KafkaSink:
             channel = message.envelope.channel
             headers, body = outward(message, self._broker.style(channel))
             if len(body) > _WIRE_BYTES_MAX:
-                raise TooLarge(
-                    f"{len(body):,} bytes on the wire; Kafka takes {_WIRE_BYTES_MAX:,}. Send a link instead."
-                )
+                raise TooLarge(f"{len(body):,} bytes on the wire; Kafka takes {_WIRE_BYTES_MAX:,}. Send a link instead")
             key = message.envelope.key.encode()
-            rows.append(
-                (self._broker.topic(channel), body, key, murmur2(key, partitions[channel]), list(headers.items()))
-            )
+            where = (self._broker.topic(channel), murmur2(key, partitions[channel]))
+            rows.append((*where, key, body, list(headers.items())))
         await self._threads.run(partial(self._send, rows), self._abandon)
 
     def _abandon(self) -> None:
@@ -324,7 +319,8 @@ class KafkaSink:
 
     def _send(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Hand over everything and wait until it is in; else purge, and know nothing of what was under way."""
-        producer = self._producer = self._producer or self._made()
+        config = {**self._broker.config(self._troubles), **dict(_PRODUCER)}
+        producer = self._producer = self._producer or Producer(config)
         failures: list[Any] = []
 
         def report(error: Any, _: Any) -> None:  # noqa: ANN401 - the client's types
@@ -333,7 +329,7 @@ class KafkaSink:
 
         left = 1
         try:
-            for topic, body, key, partition, headers in rows:
+            for topic, partition, key, body, headers in rows:
                 producer.produce(topic, body, key, partition, on_delivery=report, headers=headers)
             left = producer.flush(_PUBLISH_SECONDS)
         except (KafkaException, BufferError) as error:
@@ -352,30 +348,14 @@ class KafkaSink:
         trouble = self._troubles.error_of(error)
         raise OutcomeUnknown(str(trouble)) from trouble
 
-    def _made(self) -> Any:  # noqa: ANN401 - confluent_kafka.Producer
-        config = {
-            "enable.idempotence": True,
-            "message.timeout.ms": 0,  # we have a deadline of our own: one that skips a message would leave a gap
-            "linger.ms": 1,
-            "message.max.bytes": _WIRE_BYTES_MAX + 65_536,
-            "queue.buffering.max.messages": 1_000_000,
-        }
-        return Producer({**self._broker.config(self._troubles), **config})
-
-    async def close(self) -> None:
+    def close(self) -> None:
         """Every publish has returned: nothing is under way."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await self._threads.run(lambda: producer.flush(1.0))
+        self._producer = None
         self._threads.close()
 
 
 class KafkaSource:
-    """See ports.transport.LogSource. A slot is a partition, the same of every topic of the reader.
-
-    The cursor of a slot has a channel, its incarnation and the next offset for each topic, in an order that never
-    changes: a channel that is new is added at the end. A position is the place in that order, and the offset.
-    """
+    """See ports.transport.LogSource. A slot is a partition, the same of every topic that the reader has."""
 
     shape: Literal["log"] = "log"
     memory = None
@@ -392,71 +372,68 @@ class KafkaSource:
         self._threads = Threads("kafka-source", 1)
         self._troubles = Troubles(broker.hosts, broker.clock)
         self._consumer: Any = None
-        self._at: dict[int, Cursor] = {}
-        self._ready: dict[int, deque[Any]] = {}
+        self._shelf = Shelf(self._read)
+        self._heard: list[Any] = []
         self._checked = 0.0
         self._incarnations: dict[str, str] = {}
-        self._heard: list[Any] = []
 
     async def prepare(self) -> None:
         """See ports.transport.LogSource."""
         await self.own(())
 
     async def own(self, slots: Collection[int]) -> None:
-        """See ports.transport.LogSource. Raises StorageError for topics that are not there any more."""
-        await self._drop([slot for slot in self._at if slot not in slots])
+        """See ports.transport.LogSource."""
+        await self._drop([slot for slot in self._shelf.at if slot not in slots])
         if slots:
             await self._check()
 
     async def _drop(self, slots: Collection[int]) -> None:
         """Read some slots no more; one that is asked for again begins where it is asked for."""
-        for slot in slots:
-            del self._at[slot], self._ready[slot]
+        self._shelf.drop(slots)
         if slots:
             await self._troubles.told(self._threads, partial(self._unassign, slots))
 
-    def _where(self, slot: int) -> str:
-        return f"{self._reader}, partition {slot} at Kafka"
-
     async def fetch(self, at: Mapping[int, Cursor], channels: Sequence[str], limit: int) -> Sequence[Page]:  # noqa: ARG002 - its own
         """See ports.transport.LogSource."""
-        moved = {slot: cursor for slot, cursor in at.items() if self._at.get(slot) != cursor}
+        moved = self._shelf.moved(at)
         for slot, cursor in moved.items():
-            check_incarnations(cursor, self._incarnations, self._where(slot))
-            self._at[slot] = cursor
-            self._ready[slot] = deque()
+            check_incarnations((self._reader, slot), cursor, self._incarnations)
+        unknown = {each for cursor in moved.values() for each in unsure(cursor, self._channel_of.values())}
+        if unknown:
+            return settled(moved, await self._broker.begin(self._reader, unknown, self.slots, "beginning"))
         if moved:
             await self._troubles.told(self._threads, partial(self._assign, moved))
-        await self._drop([slot for slot, ready in self._ready.items() if slot not in at and len(ready) > _READY_MAX])
+        await self._drop(self._shelf.longer_than(_READY_MAX, at))
         if self._broker.clock.monotonic() - self._checked > _SEEN_EVERY_SECONDS:
             await self._check()
-        if sum(map(len, self._ready.values())) < _KEPT_READY_MAX:
+        if len(self._shelf) < _KEPT_READY_MAX:
             self._heard += await self._troubles.told(self._threads, partial(self._consume, limit))
         self._sort()
-        ready = [slot for slot in at if self._ready.get(slot)]
+        pages = self._shelf.pages(at, limit)
+        self.head = self._shelf.given
         trouble = self._troubles.down()
-        if trouble is not None and not ready:
+        if trouble is not None and not pages:
             raise trouble
-        return [page for slot in ready for page in self._pages(slot, max(1, limit // len(ready)))]
+        return pages
 
     async def wait(self, timeout_seconds: float) -> None:
         """See ports.transport.LogSource."""
-        if not self._heard and not any(self._ready.values()):
-            self._heard += await self._threads.run(partial(self._poll, timeout_seconds))
+        if not self._heard and not len(self._shelf):
+            self._heard += await self._threads.run(partial(self._consume, 1, timeout_seconds))
 
     async def report(self, done: Mapping[int, Cursor]) -> None:
         """See ports.transport.LogSource: as offsets of the group."""
         topic = self._broker.topic
         places = [TopicPartition(topic(one[0]), slot, one[2]) for slot, cursor in done.items() for one in cursor]
-        if places:
+        consumer = self._consumer
+        if places and consumer is not None:
             with suppress(StorageUnavailable):
-                await self._troubles.told(self._threads, partial(self._report, places))
+                await self._troubles.told(self._threads, lambda: consumer.commit(offsets=places, asynchronous=True))
 
     async def close(self) -> None:
         """See ports.transport.LogSource."""
         consumer, self._consumer = self._consumer, None
-        self._at.clear()
-        self._ready.clear()
+        self._shelf.drop(list(self._shelf.at))
         if consumer is not None:
             await self._threads.run(consumer.close)
         self._threads.close()
@@ -465,37 +442,21 @@ class KafkaSource:
         """Look whether topics are those that they were. Raises StorageError where one was deleted."""
         layouts = await self._broker.layouts(self._channel_of.values())
         self._checked = self._broker.clock.monotonic()
-        self._incarnations = {
-            channel: layouts[channel].incarnation if channel in layouts else "" for channel in self._channel_of.values()
-        }
-        for slot, cursor in self._at.items():
-            check_incarnations(cursor, self._incarnations, self._where(slot))
+        gone = Layout(0)
+        self._incarnations = {each: layouts.get(each, gone).incarnation for each in self._channel_of.values()}
+        for slot, cursor in self._shelf.at.items():
+            check_incarnations((self._reader, slot), cursor, self._incarnations)
 
     # --- in the client's thread -----------------------------------------------------------------------------------
 
-    def _made(self) -> Any:  # noqa: ANN401 - confluent_kafka.Consumer
-        config = {
-            "group.id": self._broker.group or self._reader,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "error",
-            "isolation.level": "read_committed",
-            "queued.max.messages.kbytes": 16_384,
-            "fetch.queue.backoff.ms": 10,
-            "fetch.error.backoff.ms": 50,
-        }
-        return Consumer({**self._broker.config(self._troubles), **config})
-
     def _assign(self, moved: Mapping[int, Cursor]) -> None:
-        self._consumer = self._consumer or self._made()
+        if self._consumer is None:
+            group = {"group.id": self._broker.group or self._reader}
+            self._consumer = Consumer({**self._broker.config(self._troubles), **dict(_CONSUMER), **group})
         self._unassign(moved)
         topic = self._broker.topic
-        places = [
-            TopicPartition(topic(channel), slot, offset)
-            for slot, cursor in moved.items()
-            for channel, _, offset in cursor
-            if topic(channel) in self._channel_of
-        ]
+        spots = [(slot, topic(channel), offset) for slot, cursor in moved.items() for channel, _, offset in cursor]
+        places = [TopicPartition(each, slot, offset) for slot, each, offset in spots if each in self._channel_of]
         self._consumer.incremental_assign(places)
 
     def _unassign(self, slots: Collection[int]) -> None:
@@ -504,16 +465,8 @@ class KafkaSource:
             if old:
                 self._consumer.incremental_unassign(old)
 
-    def _report(self, places: Sequence[TopicPartition]) -> None:
-        if self._consumer is not None:
-            self._consumer.commit(offsets=places, asynchronous=True)
-
-    def _consume(self, limit: int) -> list[Any]:
-        return self._consumer.consume(limit, 0) if self._consumer is not None else []
-
-    def _poll(self, seconds: float) -> list[Any]:
-        message = self._consumer.poll(seconds) if self._consumer is not None else None
-        return [] if message is None else [message]
+    def _consume(self, limit: int, seconds: float = 0) -> list[Any]:
+        return self._consumer.consume(limit, seconds) if self._consumer is not None else []
 
     # --- what was consumed ----------------------------------------------------------------------------------------
 
@@ -523,45 +476,18 @@ class KafkaSource:
         for message in heard:
             error = message.error()
             if error is None:
-                ready = self._ready.get(message.partition())
-                if ready is not None:
-                    ready.append(message)
+                self._shelf.put(message.partition(), self._channel_of[message.topic()], message.offset(), message)
             elif error.name() == "_AUTO_OFFSET_RESET":
                 channel = self._channel_of[message.topic()]
-                raise lost(self._where(message.partition()), channel, message.offset(), "was trimmed")
+                raise lost((self._reader, message.partition()), channel, message.offset(), "was trimmed")
             elif error.name() in ("UNKNOWN_TOPIC_OR_PART", "UNKNOWN_TOPIC_ID"):
                 self._checked = 0.0
             else:
                 raise self._troubles.error_of(error)
 
-    def _pages(self, slot: int, limit: int) -> list[Page]:
-        """Up to `limit` of what is ready of a slot, a page for each topic."""
-        ready = self._ready[slot]
-        taken = [ready.popleft() for _ in range(min(limit, len(ready)))]
-        if not taken:
-            return []
-        by_topic: dict[str, list[Any]] = {}
-        for message in taken:
-            by_topic.setdefault(message.topic(), []).append(message)
-        return [self._page(slot, self._channel_of[topic], messages) for topic, messages in by_topic.items()]
-
-    def _page(self, slot: int, channel: str, messages: Sequence[Any]) -> Page:
-        cursor = self._at[slot]
-        place = place_of(cursor, channel)
-        style = self._broker.style(channel)
-        begins = cursor[place][2]  # where a partition's leader has changed, the client may give something again
-        received = [_received(each, place, channel, style) for each in messages if each.offset() >= begins]
-        at = partial(behind, cursor, place)
-        self._at[slot] = at(received[-1].position) if received else cursor
-        self.head += len(received)
-        return Page(slot, received, self._at[slot], at, is_whole=False)
-
-
-def _received(message: Any, order: int, channel: str, style: Style) -> Received:  # noqa: ANN401 - confluent_kafka.Message
-    offset = message.offset()
-    kind, milliseconds = message.timestamp()
-    time = datetime.fromtimestamp(milliseconds / 1_000, UTC) if kind and milliseconds >= 0 else UNKNOWN_TIME
-    place = Place(
-        position_of(order, offset), channel, f"{message.topic()}-{message.partition()}-{offset}", message.key(), time
-    )
-    return inward(message.headers() or (), message.value(), place, style)
+    def _read(self, message: Any, channel: str, position: int) -> Received:  # noqa: ANN401 - confluent_kafka.Message
+        kind, milliseconds = message.timestamp()
+        time = datetime.fromtimestamp(milliseconds / 1_000, UTC) if kind and milliseconds >= 0 else UNKNOWN_TIME
+        name = f"{message.topic()}-{message.partition()}-{message.offset()}"
+        place = Place(position, channel, name, message.key(), time)
+        return inward(message.headers() or (), message.value(), place, self._broker.style(channel))

@@ -269,7 +269,7 @@ class MemoryLogSource:
         """A channel as it is at the server. Raises StorageError where it cannot be read."""
         channel = self._broker.server.channels.get(name)
         if channel is None:
-            raise lost(self._where(slot), name, offset, "is not there (make it: eventseam topology apply)")
+            raise lost((self._reader, slot), name, offset, "is not there (make it: eventseam topology apply)")
         _check_slots(self._reader, self.slots, name, channel)
         return channel
 
@@ -285,11 +285,8 @@ class MemoryLogSource:
         elif offset > partition.end:
             flaw = f"ends at offset {partition.end}"
         if flaw:
-            raise lost(self._where(slot), name, offset, flaw)
+            raise lost((self._reader, slot), name, offset, flaw)
         return partition
-
-    def _where(self, slot: int) -> str:
-        return f"{self._reader}, partition {slot}"
 
 
 class _Holding:
