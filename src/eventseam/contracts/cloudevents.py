@@ -101,20 +101,32 @@ def from_wire(
     names = _checked_headers(headers, caps)
     content_type = names.get("content-type", "")
     media_type = _media_type(content_type)
+    hop = names.get("traceparent")
     if media_type == STRUCTURED:
-        document = _read_document(body, caps)
-        body = _data(document, caps)
-    elif media_type.startswith("application/cloudevents"):
+        return from_document(body, caps=caps, received=received or UNKNOWN_TIME, hop=hop)
+    if media_type.startswith("application/cloudevents"):
         raise Undecodable(f"content type {media_type[:100]!r} is not supported; send {STRUCTURED}")
-    else:
-        document = _read_attributes(names)
-        document.datacontenttype = content_type or None
-        body = _sized(body, caps)
-    envelope = _envelope(document, received or UNKNOWN_TIME, names.get("traceparent"))
+    document = _read_attributes(names)
+    document.datacontenttype = content_type or None
+    body = _sized(body, caps)
+    envelope = _envelope(document, received or UNKNOWN_TIME, hop)
     flaw = _flaw(envelope)
     if flaw is not None:
         raise Undecodable(f"not a CloudEvent that can be trusted: {flaw}")
     return envelope, body
+
+
+def from_document(
+    body: bytes, *, caps: Caps = DEFAULT_CAPS, received: datetime = UNKNOWN_TIME, hop: str | None = None
+) -> tuple[Envelope, bytes]:
+    """Envelope and body of one structured document; `hop` is a trace context beside it. Raises as `from_wire`."""
+    document = _read_document(body, caps)
+    data = _data(document, caps)
+    envelope = _envelope(document, received, hop)
+    flaw = _flaw(envelope)
+    if flaw is not None:
+        raise Undecodable(f"not a CloudEvent that can be trusted: {flaw}")
+    return envelope, data
 
 
 def _document(envelope: Envelope) -> _Document:
@@ -171,8 +183,7 @@ def _sequence(text: str | None) -> int:
 
 def _flaw(envelope: Envelope) -> str | None:
     """Why an envelope cannot travel, or None. The same rule for writing and reading."""
-    texts = (envelope.id, envelope.type, envelope.source, envelope.key, envelope.correlation_id)
-    if not all(texts):
+    if not (envelope.id and envelope.type and envelope.source and envelope.key and envelope.correlation_id):
         return "id, type, source, key and correlation id must not be empty"
     if envelope.time.tzinfo is None:
         return "its time has no offset from UTC"
@@ -182,7 +193,7 @@ def _flaw(envelope: Envelope) -> str | None:
         return "its traceparent is not a W3C trace context"
     if envelope.content_type != JSON and not _is_for_data(envelope.content_type):
         return "its content type is not a media type for data"
-    return _text_flaw(envelope, "\x20".join(texts))
+    return _text_flaw(envelope)
 
 
 def _is_for_data(content_type: str) -> bool:
@@ -190,10 +201,11 @@ def _is_for_data(content_type: str) -> bool:
     return bool(_MEDIA_TYPE.fullmatch(content_type)) and not content_type.lower().startswith("application/cloudevents")
 
 
-def _text_flaw(envelope: Envelope, joined: str) -> str | None:
+def _text_flaw(envelope: Envelope) -> str | None:
     links = (envelope.schema_id or "", envelope.details or "", envelope.content_type)
-    rest = "".join((joined, envelope.channel, envelope.causation_id or "", *links))
-    if len(rest) <= KEY_BYTES_MAX and rest.isascii() and rest.isprintable():
+    names = (envelope.id, envelope.type, envelope.source, envelope.key, envelope.correlation_id, envelope.channel)
+    all_of_it = "".join((*names, envelope.causation_id or "", *links))
+    if len(all_of_it) <= KEY_BYTES_MAX and all_of_it.isascii() and all_of_it.isprintable():
         return None  # nearly always: all of it together is shorter than one may be
     for name in ("id", "type", "source", "channel", "key", "correlation_id", "causation_id"):
         flaw = flaw_of(getattr(envelope, name) or "", KEY_BYTES_MAX)
@@ -232,8 +244,15 @@ def _is_valid(body: bytes) -> bool:
 
 def _read_document(body: bytes, caps: Caps) -> _Document:
     """A structured document, bounded before it is decoded: its data in base64 and wrapping come on top of the body."""
-    wrapped = Caps(body_bytes_max=caps.body_bytes_max * 4 // 3 + _WRAPPING_BYTES_MAX, depth_max=caps.depth_max + 1)
+    wrapped = _WRAPPED if caps is DEFAULT_CAPS else _wrapped(caps)
     return _trapped(_DOCUMENT, checked_body(body, wrapped))
+
+
+def _wrapped(caps: Caps) -> Caps:
+    return Caps(body_bytes_max=caps.body_bytes_max * 4 // 3 + _WRAPPING_BYTES_MAX, depth_max=caps.depth_max + 1)
+
+
+_WRAPPED = _wrapped(DEFAULT_CAPS)
 
 
 def _data(document: _Document, caps: Caps) -> bytes:

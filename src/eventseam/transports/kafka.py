@@ -23,15 +23,15 @@ from eventseam.errors import OutcomeUnknown, SettingsError, StorageError, Storag
 from eventseam.ports.address import Address, Scheme, read_address
 from eventseam.ports.cursors import check_incarnations, lost, settled, unsure
 from eventseam.ports.shelf import Shelf
-from eventseam.ports.transport import Capabilities, Feature, Layout
-from eventseam.ports.wire import Place, Style, inward, outward
+from eventseam.ports.transport import Capabilities, Feature, Layout, Received
+from eventseam.ports.wire import Place, Style, as_ours, inward, outward
 from eventseam.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from eventseam.clock import Clock
-    from eventseam.ports.transport import Cursor, Page, Received, Starts
+    from eventseam.ports.transport import Cursor, Page, Starts
 
 CAPABILITIES = Capabilities(
     features=frozenset(Feature),
@@ -486,8 +486,12 @@ class KafkaSource:
                 raise self._troubles.error_of(error)
 
     def _read(self, message: Any, channel: str, position: int) -> Received:  # noqa: ANN401 - confluent_kafka.Message
+        headers, body = message.headers(), message.value()
+        ours = as_ours(headers, body, channel, message.key())
+        if ours is not None:
+            return Received(position, *ours)
         kind, milliseconds = message.timestamp()
         time = datetime.fromtimestamp(milliseconds / 1_000, UTC) if kind and milliseconds >= 0 else UNKNOWN_TIME
         name = f"{message.topic()}-{message.partition()}-{message.offset()}"
         place = Place(position, channel, name, message.key(), time)
-        return inward(message.headers() or (), message.value(), place, self._broker.style(channel))
+        return inward(headers or (), body, place, self._broker.style(channel))
