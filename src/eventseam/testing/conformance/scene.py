@@ -19,7 +19,8 @@ from eventseam.errors import CursorLost, OutcomeUnknown, StorageUnavailable
 from eventseam.ports.transport import Feature, Received
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from eventseam.ports.transport import Broker, Cursor, Page, Sink, Starts
     from eventseam.testing.conformance.stage import Stage
@@ -275,7 +276,7 @@ class Scene:
             raise AssertionError(f"{what} did not end within {self.patience_seconds:g} s") from None
 
 
-def again(reader: Reader, broker: Broker, finished: Set[str]) -> str:
+def again(reader: Reader, broker: Broker, finished: AbstractSet[str]) -> str:
     """What is wrong with what came again although it was stored as finished, or "".
 
     A queue that keeps no order gives a message twice now and then, for no reason of ours.
