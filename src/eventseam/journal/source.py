@@ -102,6 +102,7 @@ class JournalSource:
 
     async def close(self) -> None:
         """See ports.transport.LogSource. The store is the app's."""
+        self._woken.set()
 
     async def fetch(self, at: Mapping[int, Cursor], channels: Sequence[str], limit: int) -> Sequence[Page]:
         """See ports.transport.LogSource."""

@@ -105,12 +105,18 @@ class LogSource(Protocol):
 
     @property
     def is_apart(self) -> bool:
-        """Whether it is another log than the journal of the reader's own database, and its cursors are kept there."""
+        """Whether its cursors are kept in the reader's own database although it is another log than that one's journal.
+
+        So it is of every `Broker` whose source has no `memory`.
+        """
         ...
 
     @property
     def cap_by(self) -> Literal["slot", "reader"]:
-        """Whether messages in flight are bounded for each slot, or of all together, where a page serves all of them."""
+        """Whether messages in flight are bounded for each slot, or of all together, where one page serves all of them.
+
+        "slot" for everything that is read by partitions.
+        """
         ...
 
     @property
@@ -132,15 +138,19 @@ class LogSource(Protocol):
         ...
 
     async def fetch(self, at: Mapping[int, Cursor], channels: Sequence[str], limit: int) -> Sequence[Page]:
-        """Up to `limit` messages of `channels` behind the cursor of each slot, without waiting. It changes nothing.
+        """Up to `limit` messages of `channels` in all, behind the cursor of each slot, without waiting.
 
-        A slot that is owned and not named has no room just now. Raises CursorLost when cursors have to be loaded again,
+        It changes nothing that lasts. No slot that is named may starve, however much lies in the others; one that is
+        owned and not named has no room just now. Raises CursorLost when cursors have to be loaded again,
         StorageUnavailable, StorageError.
         """
         ...
 
     async def wait(self, timeout_seconds: float) -> None:
-        """Return when there may be something new, at the latest after `timeout_seconds`. A hint, never the truth."""
+        """Return when there may be something new or the source was closed, at the latest after `timeout_seconds`.
+
+        A hint, never the truth.
+        """
         ...
 
     async def report(self, done: Mapping[int, Cursor]) -> None:
@@ -184,7 +194,10 @@ class QueueSource(Protocol):
         ...
 
     async def wait(self, timeout_seconds: float) -> None:
-        """Return when there may be something new, at the latest after `timeout_seconds`. A hint, never the truth."""
+        """Return when there may be something new or the source was closed, at the latest after `timeout_seconds`.
+
+        A hint, never the truth.
+        """
         ...
 
     async def close(self) -> None:
@@ -231,7 +244,10 @@ class Feature(StrEnum):
 
 
 class Capabilities(NamedTuple):
-    """What a transport can do, as code asks it (`features`, bytes of a body) and as people read it, in a few words."""
+    """What a transport can do, as code asks it (`features`, bytes of a body) and as people read it, in a few words.
+
+    A body of `body_bytes_max` bytes is always taken, whatever its envelope; a larger one may be a ContractError.
+    """
 
     features: frozenset[Feature]
     durable: str
@@ -272,7 +288,10 @@ class Broker(Protocol):
         ...
 
     async def create(self, wanted: Mapping[str, int]) -> None:
-        """Make channels that are not there, each with so many partitions. One that is there is left as it is."""
+        """Make channels that are not there, each with so many partitions. One that is there is left as it is.
+
+        Returns when they can be read and published to.
+        """
         ...
 
     async def begin(self, reader: str, channels: Collection[str], slots: int, starts: Starts) -> Mapping[int, Cursor]:
@@ -281,7 +300,7 @@ class Broker(Protocol):
         What is published to these channels after the return comes to this reader, whether its source is made soon or
         late: a queue is bound now, under the reader's name. Idempotent. "beginning" is the oldest message that is still
         there; a transport without `Feature.LATE` begins now instead. A time is compared with when the broker took a
-        message, or with the envelope's time.
+        message, or with the envelope's time. The channels are there, in `slots` partitions.
         """
         ...
 
@@ -294,7 +313,10 @@ class Broker(Protocol):
         ...
 
     def sink(self) -> Sink:
-        """Where to publish; each message goes to its channel, of which there may be new ones at any time."""
+        """Where to publish; each message goes to its channel, of which there may be new ones at any time.
+
+        One that is not there is made, in as many partitions as the broker's settings say.
+        """
         ...
 
     async def close(self) -> None:
