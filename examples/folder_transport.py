@@ -153,6 +153,7 @@ class FolderSource:
     shape: Literal["log"] = "log"
     memory: None = None
     is_apart: bool = True
+    offered: Collection[int] | None = None
     cap_by: Literal["slot"] = "slot"
 
     async def prepare(self) -> None:

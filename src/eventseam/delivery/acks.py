@@ -20,6 +20,7 @@ class AckedLog:
 
     shape: Literal["log"] = "log"
     is_apart = False
+    offered = None
     is_prompt = True
     cap_by: Literal["slot"] = "slot"
 

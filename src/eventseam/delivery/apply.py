@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from eventseam.delivery.item import Done, Item
+from eventseam.delivery.copies import copy_dead
+from eventseam.delivery.item import Done, Item, Parked
 from eventseam.delivery.merge import merged
 from eventseam.delivery.unsettled import park, postpone, settle
 from eventseam.errors import Fenced
@@ -90,12 +91,13 @@ async def _fenced_reader(sql: Sql, fences: Sequence[Fence]) -> str:
 async def apply(sql: Sql, leaders: Sequence[Item], fences: Sequence[Fence], seams: Seams) -> int:
     """Apply the outcomes of `leaders` (and of the batches they lead); how many messages were published.
 
-    Each item's `result` says what was found. Raises Fenced, TornBatch, or the error of a recorded write.
+    What a broker's message leaves dead is published as well. Each item's `result` says what was found. Raises Fenced,
+    TornBatch, or the error of a recorded write.
     """
     now = seams.clock.now()
     await pass_fences(sql, fences, seams)
     await claim_inbox(sql, leaders, timestamp(now))
-    await settle_rows(sql, leaders, now.timestamp())
+    dead = await settle_rows(sql, leaders, now.timestamp())
     records = [
         (item, item.outcome.record) for item in leaders if item.result == "applied" and isinstance(item.outcome, Done)
     ]
@@ -103,7 +105,8 @@ async def apply(sql: Sql, leaders: Sequence[Item], fences: Sequence[Fence], seam
     for statement, args in merged(record.writes for _, record in records):
         await sql.many(statement, args)
     seams.at("post-settle")
-    return await publish(sql, records, seams, timestamp(now))
+    published = await publish(sql, records, seams, timestamp(now))
+    return published + await copy_dead(sql, dead, seams, now) if dead else published
 
 
 async def publish(sql: Sql, records: Iterable[tuple[Item, Record]], seams: Seams, created_at: str) -> int:
@@ -151,8 +154,12 @@ def _mark_duplicates(items: Iterable[Item], fresh: set[str]) -> None:
             item.result = "duplicate"
 
 
-async def settle_rows(sql: Sql, leaders: Iterable[Item], now: float) -> None:
-    """Add, change and drop unsettled rows. A row that somebody else has settled gives the result "gone"."""
+async def settle_rows(sql: Sql, leaders: Iterable[Item], now: float) -> list[Item]:
+    """Add, change and drop unsettled rows; the items that are given up, of which those behind others still wait.
+
+    A row that somebody else has settled gives the result "gone".
+    """
+    dead: list[Item] = []
     for leader in leaders:
         if leader.row is None and type(leader.outcome) is Done:
             continue  # nearly all of them; the others of a batch are done with their leader
@@ -160,13 +167,14 @@ async def settle_rows(sql: Sql, leaders: Iterable[Item], now: float) -> None:
             outcome = item.outcome
             if item.result != "applied" or outcome is None:
                 continue
-            if item.row is None:
-                if type(outcome) is not Done:
-                    item.result = "applied" if await park(sql, item, outcome, now) else "duplicate"  # type: ignore[arg-type]
-                continue
-            kept = await (settle(sql, item, now) if type(outcome) is Done else postpone(sql, item, outcome, now))  # type: ignore[arg-type]
-            if not kept:
-                item.result = "gone"
+            if item.row is not None:
+                kept = settle(sql, item, now) if isinstance(outcome, Done) else postpone(sql, item, outcome, now)
+                item.result = "applied" if await kept else "gone"
+            elif isinstance(outcome, Parked) and not await park(sql, item, outcome, now):
+                item.result = "duplicate"
+            if isinstance(outcome, Parked) and outcome.state == "dead" and item.result == "applied":
+                dead.append(item)
+    return dead
 
 
 class TornBatch(Exception):  # noqa: N818 - a signal inside the engine

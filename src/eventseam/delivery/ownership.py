@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -42,13 +43,13 @@ class Reader(NamedTuple):
 
 class Turn(NamedTuple):
     """What one look at the leases found: the slots that are ours, those that became ours with their lanes that have
-    unsettled rows, how many we have too many, who else owns something, and the life of the server in which we looked.
+    unsettled rows, those that we have too many, who else owns something, and the life of the server in which we looked.
     """
 
     mine: frozenset[int]
     claimed: dict[int, Slot]
     parked: Sequence[tuple[str, str, int]]
-    surplus: int
+    surplus: Collection[int]
     other: str
     life: str
 
@@ -94,10 +95,8 @@ class Ownership:
         while shift.on:
             if shift.leaving:
                 await self._give_back(shift)
-            try:
-                async with asyncio.timeout(self._lease / 3):
-                    await shift.ended.wait()
-            except TimeoutError:
+            await self._rest(shift)
+            if shift.on:
                 try:
                     turn = await self._around.store.write(lambda sql: self._turn(sql, is_new=False))
                     await self._recall(turn)
@@ -109,6 +108,19 @@ class Ownership:
                 else:
                     renewed = clock.monotonic()
                     self._go_on(shift, turn)
+
+    async def _rest(self, shift: Shift) -> None:
+        """Until the shift ends, the lease is to be renewed, or the broker shares the slots out in another way."""
+        clock = self._around.seams.clock
+        ends = clock.monotonic() + self._lease / 3
+        while shift.on and clock.monotonic() < ends:
+            offered = self._source.offered
+            if offered is not None and set(offered) != set(shift.slots):
+                ends = min(ends, clock.monotonic() + _LOOK_AGAIN_SECONDS)
+            left = max(0.0, ends - clock.monotonic())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left if offered is None else min(left, _LOOK_AGAIN_SECONDS)):
+                    await shift.ended.wait()
 
     def lost(self) -> None:
         """Tell that the shift is over."""
@@ -135,8 +147,7 @@ class Ownership:
         if turn.claimed:
             shift.join(turn.claimed, turn.parked)
             self._tell("owned", self._me, shift.slots)
-        if turn.surplus > 0:
-            shift.leaving = set(sorted(shift.slots)[-turn.surplus :])
+        shift.leaving = set(turn.surplus)
 
     async def _give_back(self, shift: Shift) -> None:
         """Finish what runs in the slots that are too many, for a third of the lease at most, and give them back."""
@@ -189,17 +200,23 @@ class Ownership:
         gone = sorted({owner for owner in (*members, *(owner for _, owner in held)) if owner and _is_gone(owner)})
         for owner in gone:
             await sql.changed("leave", self._reader, owner)
-        share = -(-len(held) // max(1, len(members) - len(set(gone).intersection(members))))
         mine = frozenset(slot for slot, owner in held if owner == self._me)
-        claimed: dict[int, Slot] = {}
-        if len(mine) < share:
-            claimed = _slots(await sql.rows("claim", *ours, share - len(mine), gone), self._reader)
+        offered = self._source.offered
+        if offered is None:  # we share them out ourselves, evenly
+            share = -(-len(held) // max(1, len(members) - len(set(gone).intersection(members))))
+            surplus = sorted(mine)[share:]
+            rows = await sql.rows("claim", *ours, share - len(mine), gone) if len(mine) < share else ()
+        else:
+            wanted = sorted(set(offered) - mine)
+            surplus = sorted(mine.difference(offered))
+            rows = await sql.rows("claim_these", *ours, wanted, gone) if wanted else ()
+        claimed = _slots(rows, self._reader)
         if claimed and self._source.is_apart:
             await self._find(sql, claimed)
         parked = await sql.rows("parked_lanes", self._service, sorted(claimed)) if claimed else ()
         other = next((owner for _, owner in held if owner and owner != self._me), "")
         life = str((await sql.rows("life"))[0][0]) if is_new else ""
-        return Turn(mine, claimed, [(row[0], row[1], row[2]) for row in parked], len(mine) - share, other, life)
+        return Turn(mine, claimed, [(row[0], row[1], row[2]) for row in parked], surplus, other, life)
 
     async def _find(self, sql: Sql, claimed: Mapping[int, Slot]) -> None:
         """Begin at the cursors of the source's own log, which are kept beside the positions in our journal."""

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from eventseam.ports.sql import Row, Store
     from eventseam.ports.transport import Cursor, CursorMemory, Received
 
-_SLOT = 15
-_HEAD = 16
+_SLOT = 16
+_HEAD = 17
 
 
 class SnapshotSource:
@@ -34,6 +34,7 @@ class SnapshotSource:
 
     shape: Literal["log"] = "log"
     is_apart = False
+    offered = None
     cap_by: Literal["reader"] = "reader"
 
     def __init__(self, store: Store, hint: Hint, memory: CursorMemory | None = None) -> None:

@@ -11,6 +11,8 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from eventseam.contracts.envelope import Envelope
 from eventseam.ports.transport import Page, Received
 
@@ -76,6 +78,7 @@ class JournalSource:
 
     shape: Literal["log"] = "log"
     memory = None
+    offered = None
     is_apart = False
     cap_by: Literal["reader"] = "reader"
 
@@ -153,7 +156,7 @@ def moment(text: str) -> datetime | None:
 def received(row: Row) -> Received:
     """A journal row as a message, whatever a foreign program has put into it."""
     (position, channel, key, wire, payload, body, created_at, message_id, source, correlation, causation, trace,
-     content_type, schema_id, details, *_) = row  # fmt: skip
+     content_type, schema_id, details, headers, *_) = row  # fmt: skip
     problem = None
     time = moment(created_at) if isinstance(created_at, str) else created_at
     if time is None:
@@ -167,6 +170,12 @@ def received(row: Row) -> Received:
             f"journal-{position}",
             f"message_id is {message_id[:64]!r}: 1 to 128 printable ASCII characters",
         )
+    extra = None
+    if headers is not None:
+        try:
+            extra = msgspec.json.decode(headers, type=dict[str, str])
+        except (msgspec.MsgspecError, ValueError):
+            problem = "headers is no JSON object of texts"
     envelope = Envelope(
         id=message_id,
         type=wire,
@@ -182,4 +191,4 @@ def received(row: Row) -> Received:
         schema_id=schema_id,
         details=details,
     )
-    return Received(position, envelope, raw, problem)
+    return Received(position, envelope, raw, problem, extra)

@@ -44,6 +44,13 @@ class Address(NamedTuple):
         """Whether nothing leaves this machine."""
         return all(host.startswith(_LOOPBACK) for host in self.hosts)
 
+    def flag(self, name: str) -> bool:
+        """An option that is true or false, and false where it is left out. Raises SettingsError."""
+        text = self.options.get(name, "false")
+        if text not in ("true", "false"):
+            raise SettingsError(f"EVENTSEAM_TRANSPORT says {name}={text[:20]!r}: it must be true or false")
+        return text == "true"
+
     def number(self, name: str, default: int) -> int:
         """An option that is a whole number from 1 to 1,000. Raises SettingsError."""
         text = self.options.get(name)

@@ -5,8 +5,12 @@ Observations are made per batch, state change or failure, never per successful m
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*):\S*@", re.IGNORECASE)
+_SECRET_FIELD = re.compile(r"\b(password|passwd|secret|token|api_?key|sslpassword)=[^\s&;,'\"]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +103,8 @@ class Probe(Protocol):
     def observe(self, observation: Observation) -> None:
         """Take note of `observation`."""
         ...
+
+
+def without_secrets(text: str) -> str:
+    """`text` without the passwords of URLs and of `password=…` fields."""
+    return _SECRET_FIELD.sub(r"\1=***", _USERINFO.sub(r"\1:***@", text))

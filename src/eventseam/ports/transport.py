@@ -36,7 +36,7 @@ class Received(msgspec.Struct, frozen=True, gc=False):
 
     `problem` is set where the source could not even make an honest envelope (a malformed header or column): the engine
     makes such a message a dead letter with its raw bytes. Reading never raises because of one message. `headers` go
-    with a message that is published, beside those of its envelope; a source leaves them out.
+    with a message that is published, beside those of its envelope; a source gives those of the copies of dead letters.
     """
 
     position: int
@@ -122,6 +122,11 @@ class LogSource(Protocol):
     @property
     def slots(self) -> int:
         """How many partitions there are; fixed for the life of the log."""
+        ...
+
+    @property
+    def offered(self) -> Collection[int] | None:
+        """The slots that this process may own just now, where the broker shares them out; None if it does not."""
         ...
 
     @property

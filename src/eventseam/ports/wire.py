@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _OURS = ("content-type", STRUCTURED.encode())
 _HEADERS_OF_OURS = 4
+_READ = frozenset({"content-type", "event-id", "correlation-id", "traceparent"})
+_NAME_SHOWN = 64
 UNREADABLE = "unreadable"
 """The type of a message of which no envelope can be made."""
 
@@ -94,7 +96,7 @@ def inward(
         names = _text_of(headers, caps)
         key = _key_of(place.key)
         if _is_plain(names):
-            return Received(place.position, _plain(names, key, place, style), _sized(raw, caps))
+            return Received(place.position, _plain(_bounded(names, caps), key, place, style), _sized(raw, caps))
         envelope, data = from_wire(names, raw, caps=caps, received=place.time)
     except (Undecodable, TooLarge) as error:
         return Received(place.position, _unreadable(place), raw, str(error))
@@ -125,16 +127,24 @@ def _moved(envelope: Envelope, key: str, channel: str) -> Envelope:
 
 
 def _text_of(headers: Iterable[tuple[str, bytes | str | None]], caps: Caps) -> dict[str, str]:
-    """Headers as text; of one that is given twice the last counts."""
+    """Headers as text; of one that is given twice the last counts. One that we do not read may be anything."""
     names: dict[str, str] = {}
-    try:
-        for name, value in headers:
-            names[name] = value.decode() if isinstance(value, bytes) else value or ""
-    except UnicodeDecodeError:
-        raise Undecodable("a header is not text in UTF-8") from None
+    for name, value in headers:
+        names[name] = _text(name, value) if isinstance(value, bytes) else value or ""
     if len(names) > caps.headers_max:
         raise TooLarge(f"{len(names)} headers; the cap is {caps.headers_max}.")
     return names
+
+
+def _text(name: str, value: bytes) -> str:
+    """A header as text, empty for one that is none and not read. Raises Undecodable for one that is read."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        lower = name[:_NAME_SHOWN].lower()
+        if lower in _READ or lower.startswith(("ce_", "ce-")):
+            raise Undecodable(f"its header {lower} is not text in UTF-8") from None
+        return ""
 
 
 def _key_of(key: bytes | str | None) -> str | None:
@@ -159,6 +169,13 @@ def _is_plain(names: Mapping[str, str]) -> bool:
     lower = {name.lower(): value.lower() for name, value in names.items()}
     is_structured = lower.get("content-type", "").startswith("application/cloudevents")
     return not is_structured and "ce_specversion" not in lower and "ce-specversion" not in lower
+
+
+def _bounded(names: Mapping[str, str], caps: Caps) -> dict[str, str]:
+    """The headers of a plain message by lower-case name. Raises TooLarge."""
+    if sum(len(text.encode("utf-8", "replace")) for pair in names.items() for text in pair) > caps.header_bytes_max:
+        raise TooLarge(f"headers of more than {caps.header_bytes_max:,} bytes.")
+    return {name.lower(): value for name, value in names.items()}
 
 
 def _plain(names: Mapping[str, str], key: str | None, place: Place, style: Style) -> Envelope:

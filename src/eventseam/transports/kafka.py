@@ -3,8 +3,10 @@
 A reader is assigned its partitions at the offsets of its own database: no consumer group decides anything, so that no
 rebalance, session or poll time-out can take a slot away or give it twice. The group's offsets are reported once a
 second for lag tools and never read. All topics of one reader have the same number of partitions and one hash (Java's
-murmur2), so that a key has one slot in all of them. Everything of a client happens in one thread of its own: polling in
-one thread and storing offsets in another was measured to block for seconds.
+murmur2), so that a key has one slot in all of them.
+
+Who must have a group (for access rights, quotas, tools) writes `groups=true`: then the broker's group (its new
+protocol, of Kafka 4) says who reads which slots, and our leases and fences still say who may apply.
 """
 
 from __future__ import annotations
@@ -15,20 +17,21 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, Producer, TopicCollection, TopicPartition, murmur2
+from confluent_kafka import IsolationLevel, KafkaException, Producer, TopicCollection, TopicPartition, murmur2
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
 from eventseam.contracts.cloudevents import UNKNOWN_TIME
-from eventseam.errors import OutcomeUnknown, SettingsError, StorageError, StorageUnavailable, TooLarge
+from eventseam.errors import OutcomeUnknown, StorageError, StorageUnavailable, TooLarge
 from eventseam.ports.address import Address, Scheme, read_address
 from eventseam.ports.cursors import check_incarnations, lost, settled, unsure
 from eventseam.ports.shelf import Shelf
 from eventseam.ports.transport import Capabilities, Feature, Layout, Received
 from eventseam.ports.wire import Place, Style, as_ours, inward, outward
 from eventseam.threads import Threads
+from eventseam.transports.kafka_client import ASK_SECONDS, Client, Group, Troubles, config_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from eventseam.clock import Clock
     from eventseam.ports.transport import Cursor, Page, Starts
@@ -44,7 +47,6 @@ CAPABILITIES = Capabilities(
 )
 
 _WIRE_BYTES_MAX = 1_000_000  # of a message with its headers; the broker's default for a batch is 1,048,588
-_ASK_SECONDS = 10.0
 _PUBLISH_SECONDS = 30.0
 _KEPT_READY_MAX = 10_000
 _READY_MAX = 2_000
@@ -58,33 +60,9 @@ _PRODUCER = (
     ("message.max.bytes", _WIRE_BYTES_MAX + 65_536),
     ("queue.buffering.max.messages", 1_000_000),
 )
-_CONSUMER = (
-    ("enable.auto.commit", False),
-    ("enable.auto.offset.store", False),
-    ("auto.offset.reset", "error"),  # what was trimmed is an alarm, never a skip
-    ("isolation.level", "read_committed"),
-    ("queued.max.messages.kbytes", 16_384),
-    ("fetch.queue.backoff.ms", 10),
-    ("fetch.error.backoff.ms", 50),
-)
-_PASSING = ("NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE", "UNKNOWN_TOPIC_OR_PART")
 _SPEC: Any = OffsetSpec
-_SCHEME = Scheme("kafka", 9092, ("prefix", "partitions", "replicas", "sasl", "group"))
-_SASL = {"plain": "PLAIN", "scram-sha-256": "SCRAM-SHA-256", "scram-sha-512": "SCRAM-SHA-512"}
-_FILES = {"ca": "ssl.ca.location", "certificate": "ssl.certificate.location", "key": "ssl.key.location"}
+_SCHEME = Scheme("kafka", 9092, ("prefix", "partitions", "replicas", "sasl", "group", "groups"))
 _LOG = logging.getLogger("eventseam.kafka")
-
-
-def _config_of(address: Address) -> dict[str, str]:
-    """What every client is told. librdkafka verifies the server's certificate and its name by default."""
-    sasl = _SASL.get(address.options.get("sasl", "scram-sha-512"))
-    if sasl is None or ("sasl" in address.options and not address.user):
-        raise SettingsError(f"a kafka transport's sasl= is one of {', '.join(_SASL)}, and needs USER:PASSWORD@")
-    config = {"bootstrap.servers": ",".join(address.hosts), **{_FILES[name]: at for name, at in address.files.items()}}
-    config["security.protocol"] = ("SASL_" if address.user else "") + ("SSL" if address.is_tls else "PLAINTEXT")
-    if address.user:
-        config |= {"sasl.username": address.user, "sasl.password": address.password, "sasl.mechanism": sasl}
-    return config
 
 
 def connect(url: str, clock: Clock, styles: Mapping[str, Style] | None = None) -> KafkaBroker:
@@ -92,7 +70,8 @@ def connect(url: str, clock: Clock, styles: Mapping[str, Style] | None = None) -
 
     `kafka[+tls]://[user:password@]host:port,…[?option=value]`; options: `prefix` of every topic, `partitions` and
     `replicas` of topics that we make, `sasl` (scram-sha-512, scram-sha-256 or plain), `group` whose offsets tools see
-    (default: the reader's name), and the files of TLS. Raises SettingsError.
+    (default: the reader's name), `groups=true` to let the broker's group share the slots out, and the files of TLS.
+    Raises SettingsError.
     """
     return KafkaBroker(read_address(url, _SCHEME), clock, styles or {})
 
@@ -109,9 +88,10 @@ class KafkaBroker:
         self.hosts = address.shown
         self.prefix = address.options.get("prefix", "")
         self.group = address.options.get("group", "")
+        self.is_shared = address.flag("groups")
         self.partitions = address.number("partitions", _PARTITIONS)
         self._replicas = address.number("replicas", -1)
-        self._config = _config_of(address)
+        self._config = config_of(address)
         self._threads = Threads("kafka-admin", 2)
         self._troubles = Troubles(self.hosts, clock)
         self._admin: Any = None
@@ -125,7 +105,7 @@ class KafkaBroker:
     async def open(self) -> None:
         """See ports.transport.Broker."""
         self._admin = AdminClient(self.config(self._troubles))
-        await self._troubles.told(self._threads, lambda: self._admin.list_topics(timeout=_ASK_SECONDS))
+        await self._troubles.told(self._threads, lambda: self._admin.list_topics(timeout=ASK_SECONDS))
 
     def config(self, troubles: Troubles) -> dict[str, Any]:
         """What every client of this broker is told."""
@@ -142,12 +122,12 @@ class KafkaBroker:
     async def layouts(self, channels: Collection[str]) -> Mapping[str, Layout]:
         """See ports.transport.Broker."""
         found = await self._troubles.told(self._threads, partial(self._describe, sorted(channels))) if channels else {}
-        self._layouts.update(found)
+        self._layouts = {**found, **self._layouts}  # what is published has one hash from start to end
         return found
 
     def _describe(self, channels: Sequence[str]) -> dict[str, Layout]:
         topics = TopicCollection([self.topic(each) for each in channels])
-        asked = self._admin.describe_topics(topics, request_timeout=_ASK_SECONDS)
+        asked = self._admin.describe_topics(topics, request_timeout=ASK_SECONDS)
         found: dict[str, Layout] = {}
         for channel in channels:
             error = asked[self.topic(channel)].exception()
@@ -164,13 +144,13 @@ class KafkaBroker:
         missing = {channel: count for channel, count in wanted.items() if channel not in there}
         if missing:
             await self._troubles.told(self._threads, partial(self._create, missing))
-        ends = self.clock.monotonic() + _ASK_SECONDS
+        ends = self.clock.monotonic() + ASK_SECONDS
         while missing and len(await self.layouts(missing)) < len(missing) and self.clock.monotonic() < ends:
             await self.clock.sleep(0.05)
 
     def _create(self, missing: Mapping[str, int]) -> None:
         new = [NewTopic(self.topic(channel), count, self._replicas) for channel, count in missing.items()]
-        for topic, future in self._admin.create_topics(new, request_timeout=_ASK_SECONDS).items():
+        for topic, future in self._admin.create_topics(new, request_timeout=ASK_SECONDS).items():
             error = future.exception()
             if error is not None and error.args[0].name() != "TOPIC_ALREADY_EXISTS":
                 raise StorageError(
@@ -203,7 +183,7 @@ class KafkaBroker:
     async def _offsets(self, places: Sequence[tuple[str, int]], spec: object) -> dict[tuple[str, int], int]:
         def ask() -> dict[tuple[str, int], int]:
             asked = {TopicPartition(self.topic(channel), slot): spec for channel, slot in places}
-            options = {"isolation_level": IsolationLevel.READ_COMMITTED, "request_timeout": _ASK_SECONDS}
+            options = {"isolation_level": IsolationLevel.READ_COMMITTED, "request_timeout": ASK_SECONDS}
             found = self._admin.list_offsets(asked, **options)
             told = {(each.topic, each.partition): future.result().offset for each, future in found.items()}
             return {(channel, slot): told[self.topic(channel), slot] for channel, slot in places}
@@ -232,60 +212,6 @@ class KafkaBroker:
         for sink in self._sinks:
             sink.close()
         self._threads.close()
-
-
-class Troubles:
-    """What a client's background threads said last, which is more than its calls say: why nothing can be reached."""
-
-    def __init__(self, hosts: str, clock: Clock) -> None:
-        """Nothing was said yet."""
-        self._hosts = hosts
-        self._clock = clock
-        self._last: tuple[str, str] = ("", "")
-        self.is_down = False
-
-    def hear(self, error: Any) -> None:  # noqa: ANN401 - confluent_kafka.KafkaError
-        """The client's error callback."""
-        self._last = (error.name(), error.str())
-        self.is_down = self.is_down or error.name() in ("_ALL_BROKERS_DOWN", "_AUTHENTICATION", "_SSL")
-
-    async def told(self, threads: Threads, body: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the body returns
-        """Run a body that asks the broker, in a thread; the client's errors become ours.
-
-        What passes by itself (a topic that is new has no leader for a moment) is asked again for a while.
-        """
-        ends = self._clock.monotonic() + _ASK_SECONDS
-        while True:
-            try:
-                return await threads.run(body)
-            except KafkaException as error:
-                if error.args[0].name() not in _PASSING or self._clock.monotonic() > ends:
-                    raise self.error_of(error.args[0]) from error
-            await self._clock.sleep(0.05)
-
-    def error_of(self, error: Any) -> StorageUnavailable:  # noqa: ANN401 - confluent_kafka.KafkaError
-        """Our error for one of the client's, with the cause that its background threads know."""
-        name, text = (error.name(), error.str()) if error is not None else self._last
-        if name in ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE") and self._last[0]:
-            name, text = self._last
-        return StorageUnavailable(f"Kafka at {self._hosts}: {text}. {_fix(name)}")
-
-    def down(self) -> StorageUnavailable | None:
-        """The error to raise if it was said that nothing can be reached; said once."""
-        if not self.is_down:
-            return None
-        self.is_down = False
-        return self.error_of(None)
-
-
-def _fix(name: str) -> str:
-    if name in ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED"):
-        return "Check user, password and sasl= of EVENTSEAM_TRANSPORT"
-    if name == "_SSL":
-        return "Check the certificates: ca= names the file of the authority that signed the broker's"
-    if name.endswith("AUTHORIZATION_FAILED"):
-        return "Grant our user Read, Write and Describe on the topics, and Create on the cluster, or make them yourself"
-    return "Is it running, and is the address of EVENTSEAM_TRANSPORT right?"
 
 
 class KafkaSink:
@@ -363,23 +289,30 @@ class KafkaSource:
     cap_by: Literal["slot"] = "slot"
 
     def __init__(self, broker: KafkaBroker, reader: str, channels: Sequence[str], slots: int) -> None:
-        """Connect when slots are owned."""
+        """Connect when slots are owned, or to see what the group gives."""
         self.slots = slots
         self.head = 0
         self._broker = broker
         self._reader = reader
         self._channel_of = {broker.topic(channel): channel for channel in channels}
-        self._threads = Threads("kafka-source", 1)
         self._troubles = Troubles(broker.hosts, broker.clock)
-        self._consumer: Any = None
+        group = Group(broker.group or reader, self._channel_of, broker.is_shared)
+        self._client = Client(broker.config(self._troubles), group, self._troubles)
         self._shelf = Shelf(self._read)
         self._heard: list[Any] = []
         self._checked = 0.0
         self._incarnations: dict[str, str] = {}
 
+    @property
+    def offered(self) -> frozenset[int] | None:
+        """See ports.transport.LogSource."""
+        return self._client.offered
+
     async def prepare(self) -> None:
         """See ports.transport.LogSource."""
         await self.own(())
+        if self._broker.is_shared:
+            self._heard += await self._client.consume(1)
 
     async def own(self, slots: Collection[int]) -> None:
         """See ports.transport.LogSource."""
@@ -391,10 +324,14 @@ class KafkaSource:
         """Read some slots no more; one that is asked for again begins where it is asked for."""
         self._shelf.drop(slots)
         if slots:
-            await self._troubles.told(self._threads, partial(self._unassign, slots))
+            await self._client.unassign(slots)
 
     async def fetch(self, at: Mapping[int, Cursor], channels: Sequence[str], limit: int) -> Sequence[Page]:  # noqa: ARG002 - its own
         """See ports.transport.LogSource."""
+        self._shelf.drop(self._client.dropped)
+        self._client.dropped.clear()
+        if self.offered is not None:
+            at = {slot: cursor for slot, cursor in at.items() if slot in self.offered}
         moved = self._shelf.moved(at)
         for slot, cursor in moved.items():
             check_incarnations((self._reader, slot), cursor, self._incarnations)
@@ -402,12 +339,12 @@ class KafkaSource:
         if unknown:
             return settled(moved, await self._broker.begin(self._reader, unknown, self.slots, "beginning"))
         if moved:
-            await self._troubles.told(self._threads, partial(self._assign, moved))
+            await self._client.assign(self._spots(moved))
         await self._drop(self._shelf.longer_than(_READY_MAX, at))
         if self._broker.clock.monotonic() - self._checked > _SEEN_EVERY_SECONDS:
             await self._check()
         if len(self._shelf) < _KEPT_READY_MAX:
-            self._heard += await self._troubles.told(self._threads, partial(self._consume, limit))
+            self._heard += await self._client.consume(limit)
         self._sort()
         pages = self._shelf.pages(at, limit)
         self.head = self._shelf.given
@@ -416,27 +353,29 @@ class KafkaSource:
             raise trouble
         return pages
 
+    def _spots(self, at: Mapping[int, Cursor]) -> list[tuple[str, int, int]]:
+        """Topic, partition and offset of what cursors say, for the channels that are read."""
+        topic = self._broker.topic
+        spots = [(topic(channel), slot, offset) for slot, cursor in at.items() for channel, _, offset in cursor]
+        return [spot for spot in spots if spot[0] in self._channel_of]
+
     async def wait(self, timeout_seconds: float) -> None:
         """See ports.transport.LogSource."""
         if not self._heard and not len(self._shelf):
-            self._heard += await self._threads.run(partial(self._consume, 1, timeout_seconds))
+            with suppress(StorageUnavailable):  # the next fetch says so
+                self._heard += await self._client.consume(1, timeout_seconds)
 
     async def report(self, done: Mapping[int, Cursor]) -> None:
         """See ports.transport.LogSource: as offsets of the group."""
-        topic = self._broker.topic
-        places = [TopicPartition(topic(one[0]), slot, one[2]) for slot, cursor in done.items() for one in cursor]
-        consumer = self._consumer
-        if places and consumer is not None:
+        spots = self._spots(done)
+        if spots:
             with suppress(StorageUnavailable):
-                await self._troubles.told(self._threads, lambda: consumer.commit(offsets=places, asynchronous=True))
+                await self._client.commit(spots)
 
     async def close(self) -> None:
         """See ports.transport.LogSource."""
-        consumer, self._consumer = self._consumer, None
         self._shelf.drop(list(self._shelf.at))
-        if consumer is not None:
-            await self._threads.run(consumer.close)
-        self._threads.close()
+        await self._client.close()
 
     async def _check(self) -> None:
         """Look whether topics are those that they were. Raises StorageError where one was deleted."""
@@ -446,27 +385,6 @@ class KafkaSource:
         self._incarnations = {each: layouts.get(each, gone).incarnation for each in self._channel_of.values()}
         for slot, cursor in self._shelf.at.items():
             check_incarnations((self._reader, slot), cursor, self._incarnations)
-
-    # --- in the client's thread -----------------------------------------------------------------------------------
-
-    def _assign(self, moved: Mapping[int, Cursor]) -> None:
-        if self._consumer is None:
-            group = {"group.id": self._broker.group or self._reader}
-            self._consumer = Consumer({**self._broker.config(self._troubles), **dict(_CONSUMER), **group})
-        self._unassign(moved)
-        topic = self._broker.topic
-        spots = [(slot, topic(channel), offset) for slot, cursor in moved.items() for channel, _, offset in cursor]
-        places = [TopicPartition(each, slot, offset) for slot, each, offset in spots if each in self._channel_of]
-        self._consumer.incremental_assign(places)
-
-    def _unassign(self, slots: Collection[int]) -> None:
-        if self._consumer is not None:
-            old = [each for each in self._consumer.assignment() if each.partition in slots]
-            if old:
-                self._consumer.incremental_unassign(old)
-
-    def _consume(self, limit: int, seconds: float = 0) -> list[Any]:
-        return self._consumer.consume(limit, seconds) if self._consumer is not None else []
 
     # --- what was consumed ----------------------------------------------------------------------------------------
 

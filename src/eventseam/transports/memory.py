@@ -189,6 +189,7 @@ class MemoryLogSource:
     shape: Literal["log"] = "log"
     memory = None
     is_apart = True
+    offered = None
     cap_by: Literal["slot"] = "slot"
 
     def __init__(self, broker: MemoryBroker, reader: str, channels: Sequence[str], slots: int) -> None:

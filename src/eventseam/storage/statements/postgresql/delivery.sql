@@ -69,6 +69,15 @@ WHERE p.reader = $1 AND p.slot = free.slot AND $4::float8 IS NOT NULL
 RETURNING p.slot, p.rev, p.beyond::text,
   p.gap::text || coalesce(' (positions ' || p.gap_first || ' to ' || p.gap_last || ')', ''), p.era, p.s0::text, p.s1::text, p.done, p.hi;
 
+-- claim_these: `claim` for those slots only that a broker has shared out to us ($5, an array)
+WITH free AS MATERIALIZED (
+  SELECT slot FROM positions WHERE reader = $1 AND slot = ANY ($5::smallint[]) AND (owner IS NULL OR (lease_until < clock_timestamp() AND owner <> $2) OR owner = ANY ($6::text[]))
+  ORDER BY slot FOR UPDATE SKIP LOCKED)
+UPDATE positions p SET owner = $2, lease_until = clock_timestamp() + $3::float8 * interval '1 second', rev = p.rev + 1 FROM free
+WHERE p.reader = $1 AND p.slot = free.slot AND $4::float8 IS NOT NULL
+RETURNING p.slot, p.rev, p.beyond::text,
+  p.gap::text || coalesce(' (positions ' || p.gap_first || ' to ' || p.gap_last || ')', ''), p.era, p.s0::text, p.s1::text, p.done, p.hi;
+
 -- give_back: give up some slots (an array)
 UPDATE positions SET owner = NULL, lease_until = '-infinity', rev = rev + 1 WHERE reader = $1 AND owner = $2 AND slot = ANY ($3::smallint[]);
 
@@ -147,3 +156,17 @@ SELECT 1 FROM unsettled WHERE service = $1 AND handler = $2 AND lane = $3 LIMIT 
 
 -- retrying_rows: how many messages are to be tried again
 SELECT count(*) FROM unsettled WHERE state = 'retrying';
+
+-- append_dead: add the copy of a message to the journal, if the message is dead now: one behind others waits
+INSERT INTO event_outbox (aggregate_type, aggregate_id, event_type, body, created_at, message_id, source, correlation_id,
+  causation_id, trace, content_type, schema_id, details, headers)
+SELECT $4::text, $5::text, $6::text, $7::bytea, $8::text::timestamptz, $9::text::uuid, $10::text, $11::text, $12::text, $13::text,
+  $14::text, $15::text, $16::text, $17::text
+WHERE EXISTS (SELECT FROM unsettled WHERE service = $1 AND handler = $2 AND message_id = $3 AND state = 'dead');
+
+-- fate: what has become of a message of a handler: its row and state, if it has one, and whether the inbox knows it
+SELECT u.id, u.state, EXISTS (SELECT 1 FROM processed_events WHERE service = $1 AND handler = $2 AND event_id = $3)
+FROM (SELECT 1) one LEFT JOIN unsettled u ON u.service = $1 AND u.handler = $2 AND u.message_id = $3;
+
+-- unseat: whoever owns a reader's slot loads it again, and with it the lanes that have unsettled messages
+UPDATE positions SET owner = NULL, lease_until = '-infinity', rev = rev + 1 WHERE reader = $1 AND slot = $2;

@@ -51,6 +51,13 @@ WHERE reader = $1 AND slot IN (
     OR owner IN (SELECT value FROM json_each($6))) ORDER BY slot LIMIT $5)
 RETURNING slot, rev, beyond, gap || coalesce(' (positions ' || gap_first || ' to ' || gap_last || ')', ''), done;
 
+-- claim_these: `claim` for those slots only that a broker has shared out to us ($5, an array)
+UPDATE positions SET owner = $2, lease_until = $4 + $3, rev = rev + 1
+WHERE reader = $1 AND slot IN (
+  SELECT slot FROM positions WHERE reader = $1 AND slot IN (SELECT value FROM json_each($5)) AND (owner IS NULL OR lease_until <= $4 OR lease_until > $4 + 2 * $3
+    OR owner IN (SELECT value FROM json_each($6))))
+RETURNING slot, rev, beyond, gap || coalesce(' (positions ' || gap_first || ' to ' || gap_last || ')', ''), done;
+
 -- give_back: give up some slots (an array)
 UPDATE positions SET owner = NULL, lease_until = 0, rev = rev + 1
 WHERE reader = $1 AND owner = $2 AND slot IN (SELECT value FROM json_each($3));
@@ -133,3 +140,16 @@ SELECT 1 FROM unsettled WHERE service = $1 AND handler = $2 AND lane = $3 LIMIT 
 
 -- retrying_rows: how many messages are to be tried again
 SELECT count(*) FROM unsettled WHERE state = 'retrying';
+
+-- append_dead: add the copy of a message to the journal, if the message is dead now: one behind others waits
+INSERT INTO event_outbox (aggregate_type, aggregate_id, event_type, payload, body, created_at, message_id, source, correlation_id,
+  causation_id, trace, content_type, schema_id, details, headers)
+SELECT $4, $5, $6, '', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
+WHERE EXISTS (SELECT 1 FROM unsettled WHERE service = $1 AND handler = $2 AND message_id = $3 AND state = 'dead');
+
+-- fate: what has become of a message of a handler: its row and state, if it has one, and whether the inbox knows it
+SELECT u.id, u.state, EXISTS (SELECT 1 FROM processed_events WHERE service = $1 AND handler = $2 AND event_id = $3)
+FROM (SELECT 1) one LEFT JOIN unsettled u ON u.service = $1 AND u.handler = $2 AND u.message_id = $3;
+
+-- unseat: whoever owns a reader's slot loads it again, and with it the lanes that have unsettled messages
+UPDATE positions SET owner = NULL, lease_until = 0, rev = rev + 1 WHERE reader = $1 AND slot = $2;
