@@ -26,6 +26,13 @@ def test_orders_among_each_other_have_no_order():
     assert compare(JOURNAL, [two, four, one, three]).is_clean
 
 
+def test_messages_of_two_journals_have_no_order_among_each_other():
+    first, second = Entry(900, "m1", "order.placed", "a", 0), Entry(2, "m2", "payment.failed", "a", 1)
+    effects = [Effect("a", "m1"), Effect("a", "m2")]
+    assert compare([first, second], effects).is_clean
+    assert 1 == compare([first, second._replace(journal=0)], effects).out_of_order
+
+
 def test_a_message_without_effect_is_lost():
     assert Findings(handled=3, lost=1) == compare(JOURNAL, EFFECTS[:3])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -49,6 +51,12 @@ async def leave_behind(place, *numbers):
         ids = await app.publish(service, *[Said("a", n) for n in numbers])
         await app.wait_for(service, *ids)
     return slow
+
+
+def pid_of_one_that_ended():
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    return process.pid
 
 
 def journal(place):
@@ -126,6 +134,18 @@ async def test_a_reader_that_is_gone_can_be_forgotten_and_one_that_runs_cannot(p
         await app.wait_idle()
         with pytest.raises(StorageError, match=r"slow is read by .* now. Stop that process first"):
             await on_store(place, lambda sql: forget_reader(sql, "slow", now))
+
+
+async def test_a_reader_whose_process_was_killed_on_this_machine_can_be_forgotten_at_once(place):
+    await leave_behind(place, 1)
+    now = datetime.now(UTC).timestamp()
+    ended = pid_of_one_that_ended()
+    file.give_slots_to(place, f"{socket.gethostname()}:{ended}:0", 3_600)
+    assert await on_store(place, lambda sql: forget_reader(sql, "slow", now))
+    await leave_behind(place, 2)
+    file.give_slots_to(place, f"elsewhere:{ended}:0", 3_600)
+    with pytest.raises(StorageError, match=r"slow is read by elsewhere:"):
+        await on_store(place, lambda sql: forget_reader(sql, "slow", now))
 
 
 async def test_a_sweep_keeps_the_windows_and_goes_on_until_nothing_is_left(place, monkeypatch):

@@ -40,6 +40,7 @@ COMMAND = Command(
         "eventseam demo --only events --database sqlite:///demo.db",
         "eventseam demo --database postgresql:embedded",
         "eventseam demo --only events --database postgresql://shop@localhost/shop --processes",
+        "eventseam demo --database postgresql:embedded --processes --transport kafka:embedded",
     ),
     arguments=_arguments,
     run=_run,

@@ -21,6 +21,7 @@ from eventseam.delivery.shift import Shift, Slot
 from eventseam.delivery.trouble import Trouble
 from eventseam.delivery.window import Window
 from eventseam.errors import OutcomeUnknown, StorageError, StorageUnavailable
+from eventseam.journal.owners import is_gone
 from eventseam.ports.probe import OwnershipChanged
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class Ownership:
                 "journal forget-reader), or they were deleted. Start it again: it then begins as a new service does"
             )
         members = [str(row[0]) for row in await sql.rows("members", self._reader, now)]
-        gone = sorted({owner for owner in (*members, *(owner for _, owner in held)) if owner and _is_gone(owner)})
+        gone = sorted({owner for owner in (*members, *(owner for _, owner in held)) if owner and is_gone(owner)})
         for owner in gone:
             await sql.changed("leave", self._reader, owner)
         mine = frozenset(slot for slot, owner in held if owner == self._me)
@@ -252,19 +253,3 @@ def _slots(rows: Iterable[Row], reader: str) -> dict[int, Slot]:
 def _tuples(value: Any) -> Any:  # noqa: ANN401 - whatever a cursor consists of
     """What was read from JSON, with tuples for lists: cursors are compared."""
     return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
-
-
-def _is_gone(owner: str) -> bool:
-    """Whether an owner is a process of this machine that has ended."""
-    host, pid = (*owner.rsplit(":", 2), "")[:2]
-    return host == socket.gethostname() and pid.isdecimal() and not _is_alive(int(pid))
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

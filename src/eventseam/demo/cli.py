@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import shlex
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from eventseam.app.settings import redact
 from eventseam.demo.files import check_report
+from eventseam.demo.meeting import EMBEDDED as BROKER_OF_OURS
 from eventseam.demo.opening import EMBEDDED, opened_place
 from eventseam.demo.options import Options
 from eventseam.demo.run import run
@@ -32,7 +34,11 @@ DATABASE = (
 )
 PROCESSES = (
     "with PostgreSQL: run each service in a process of its own with a database of its own (NAME_orders, NAME_payments, "
-    "...; made if they are not there); they meet in the database NAME_bus"
+    "...; made if they are not there); they meet in the database NAME_bus, or where --transport says"
+)
+TRANSPORT = (
+    "where services meet (default: in the journal): kafka://HOST:PORT, with topics behind a prefix of this run's own "
+    "unless it says ?prefix=...; kafka:embedded is a broker of our own for this run; postgresql://USER@HOST/NAME"
 )
 OUTSIDE = (
     "where the card gateway and the warehouse keep their ledger, a SQLite file (default: beside the SQLite FILE, or "
@@ -48,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--report", type=Path, metavar="FILE", help="write what happened as JSON")
     add("--outage", type=_seconds, metavar="SECONDS", help="how long payments is down in the middle (default 5)")
     add("--database", metavar="URL", help=DATABASE)
+    add("--transport", metavar="URL", help=TRANSPORT)
     add("--processes", action="store_true", help=PROCESSES)
     add("--outside", type=Path, metavar="FILE", help=OUTSIDE)
     add("--only", choices=("events", "chain"), help="run one of the two shops")
@@ -69,10 +76,12 @@ def main(args: argparse.Namespace) -> int:
     """Run the demo. Raises SettingsError, DataError or StorageError for options that cannot be followed."""
     if args.report:
         check_report(args.report)
+    logging.getLogger("eventseam").addHandler(logging.NullHandler())  # what a client says of itself is for no reader
     options = Options(
         data=args.data,
         outage_seconds=args.outage,
         database=args.database,
+        transport=args.transport,
         outside=args.outside,
         processes=args.processes,
         only=args.only,
@@ -119,8 +128,11 @@ def _console(*, as_json: bool) -> Console:
 def _farewell(options: Options) -> str:
     if options.database in (None, EMBEDDED):
         return "Stopped. The database was temporary and is gone; with --database URL, a stopped demo can be resumed."
+    if options.transport == BROKER_OF_OURS:
+        return "Stopped. The broker was of this run and is gone; with --transport URL, a stopped demo can be resumed."
     url = options.database or ""
     words = ["eventseam", "demo", "--resume", "--database", url if url.startswith("sqlite:") else redact(url)]
+    words += ["--transport", redact(options.transport)] if options.transport else []
     words += ["--processes"] if options.processes else []
     words += ["--outside", str(options.outside)] if options.outside else []
     words += (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from eventseam.clock import Clock, SystemClock
@@ -15,6 +15,7 @@ from eventseam.demo.app import create
 from eventseam.demo.audit import TRACES, audit
 from eventseam.demo.data import DataError
 from eventseam.demo.look import Looks, looking_at
+from eventseam.demo.meeting import broker_at, is_read
 from eventseam.demo.report import pending
 from eventseam.demo.shop.orders.service import place
 from eventseam.errors import EventseamError, StorageError, StorageUnavailable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from eventseam.demo.outside import Outside
     from eventseam.demo.shop.orders.contracts import PlaceOrder
     from eventseam.demo.where import Where
+    from eventseam.ports.transport import Broker
 
 CUSTOMERS = 64
 LOOK_SECONDS = 0.05
@@ -58,10 +60,11 @@ class Tally:
 class EventsSide:
     """The running app. `run` offers all orders and waits for their outcomes; `counts` follow it."""
 
-    def __init__(self, app: App, shop: Looks, outside: Outside, counts: Counts) -> None:
-        """Offer to `app`, and look into the databases through `shop`."""
+    def __init__(self, app: App, shop: Looks, broker: Broker | None, outside: Outside, counts: Counts) -> None:
+        """Offer to `app`, and look into the databases through `shop`; and into the `broker`, if services meet there."""
         self._app = app
         self._shop = shop
+        self._broker = broker
         self._outside = outside
         self._counts = counts
         self._clock: Clock = SystemClock()
@@ -84,7 +87,7 @@ class EventsSide:
 
     async def ready(self) -> None:
         """Return when every service is up."""
-        while self._shop.bus and not self._is_built():
+        while self._shop.is_spread and not self._is_built():
             await self._clock.sleep(LOOK_SECONDS)
 
     def _is_built(self) -> bool:
@@ -136,16 +139,21 @@ class EventsSide:
         while self._counts.undecided and self._clock.monotonic() < deadline:
             await self._clock.sleep(LOOK_SECONDS)
             self.look()
-        if self._shop.bus is None:
+        if not self._shop.is_spread:
             with suppress(TimeoutError):  # what is still pending then, the report says
                 await self._app.wait_idle(timeout_seconds=max(1.0, deadline - self._clock.monotonic()))
-        while self._shop.bus and not self._is_settled() and self._clock.monotonic() < deadline:
+        while self._shop.is_spread and not await self._is_settled() and self._clock.monotonic() < deadline:
             await self._clock.sleep(AUDIT_SECONDS)
 
-    def _is_settled(self) -> bool:
-        """Whether nothing is missing any more, as the auditor sees it: no process can tell of the others."""
+    async def _is_settled(self) -> bool:
+        """Whether nothing is missing any more, as the auditor sees it: no process can tell of the others.
+
+        At a broker nothing is left to read either, not even a copy.
+        """
         with suppress(StorageUnavailable):
-            return not (audit(self._shop, self._outside.charged()).lost or pending(self._shop))
+            if audit(self._shop, self._outside.charged()).lost or pending(self._shop):
+                return False
+            return self._broker is None or await is_read(self._broker, self._shop)
         return False
 
 
@@ -153,8 +161,9 @@ class EventsSide:
 async def events_side(where: Where, outside: Outside, tally: Tally, counts: Counts) -> AsyncGenerator[EventsSide]:
     """The app on the environment's databases, which are `where`: started, and in the end stopped."""
     app = create(tally)
-    async with app.running(("orders",) if where.bus else None):
-        with looking_at(where) as shop:
-            side = EventsSide(app, shop, outside, counts)
-            side.look()
-            yield side
+    async with app.running(("orders",) if where.is_spread else None), AsyncExitStack() as stack:
+        shop = stack.enter_context(looking_at(where))
+        broker = await stack.enter_async_context(broker_at(where.broker)) if where.broker else None
+        side = EventsSide(app, shop, broker, outside, counts)
+        side.look()
+        yield side

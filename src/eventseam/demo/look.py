@@ -82,7 +82,7 @@ class ServerLook:
 
 
 class Looks:
-    """All databases of a shop: one for all services, or one for each and a bus."""
+    """All databases of a shop: one for all services, or one for each; and the bus, if that is a database too."""
 
     def __init__(self, of: Mapping[str, Look], bus: Look | None = None) -> None:
         """Look at the database of each service through `of`."""
@@ -93,6 +93,11 @@ class Looks:
     def services(self) -> list[Look]:
         """The services' databases, each once."""
         return list(dict.fromkeys(self.of.values()))
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether each service has a database of its own."""
+        return len(self.services) > 1
 
     def count(self, sql: str) -> int:
         """The sum over the services' databases of a statement that counts."""

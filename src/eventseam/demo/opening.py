@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eventseam.demo.files import check_database, check_outside
+from eventseam.demo.meeting import opened_transport
 from eventseam.demo.servers import CONNECTIONS_MIN, beside, check_server, check_url, make_databases, name_of
 from eventseam.demo.where import NAMES, Where, outside_of
 from eventseam.errors import SettingsError
@@ -30,6 +32,12 @@ def opened_place(options: Options) -> Generator[Where]:
 
     Raises SettingsError or StorageError for a place that cannot be used, MissingExtraError without a driver.
     """
+    with _opened_databases(options) as where, opened_transport(options.transport, where.outside) as transport:
+        yield replace(where, transport=transport) if transport else where
+
+
+@contextmanager
+def _opened_databases(options: Options) -> Generator[Where]:
     url = options.database
     if options.processes and (url is None or url.startswith("sqlite:")):
         raise SettingsError(f"--processes needs PostgreSQL: give --database postgresql://…, or --database {EMBEDDED}")
@@ -62,7 +70,7 @@ def _temporary(options: Options, folder: Path) -> Generator[Where]:
 
     with postgres(settings={"max_connections": CONNECTIONS_MIN}) as server:
         yield (
-            _spread(server.database("shop"), outside)
+            _spread(options, server.database("shop"), outside)
             if options.processes
             else Where.in_one(server.database("shop"), outside)
         )
@@ -78,14 +86,18 @@ def _on_server(options: Options, url: str) -> Where:
     """The database of the URL, or those beside it; the outside is in the current folder, named like the database."""
     outside = options.outside or Path(f"{name_of(url)}-outside")
     was_begun = check_outside(outside, resume=options.resume)
-    where = _spread(url, outside) if options.processes else Where.in_one(url, outside)
+    where = _spread(options, url, outside) if options.processes else Where.in_one(url, outside)
     check_server(where.urls, resume=options.resume, was_begun=was_begun)
     outside.touch()  # from here on there is something to resume, however early a kill comes
     return where
 
 
-def _spread(url: str, outside: Path) -> Where:
-    """A database for each service and one for the bus, all beside that of the URL; made if they are not there."""
-    where = Where(outside, {service: beside(url, service) for service in NAMES}, beside(url, "bus"))
+def _spread(options: Options, url: str, outside: Path) -> Where:
+    """A database for each service, and one for the bus unless there is a transport: all beside that of the URL.
+
+    They are made if they are not there.
+    """
+    bus = None if options.transport else beside(url, "bus")
+    where = Where(outside, {service: beside(url, service) for service in NAMES}, bus)
     make_databases(url, where.urls)
     return where

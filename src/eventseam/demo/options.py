@@ -16,12 +16,13 @@ Only = Literal["events", "chain"]
 class Options:
     """See `eventseam demo --help`. `rate` is orders a second; `database` None is a temporary file.
 
-    A `database` may hold a password.
+    A `database` or a `transport` may hold a password.
     """
 
     data: Path | None = None
     outage_seconds: float = 5.0
     database: str | None = field(default=None, repr=False)
+    transport: str | None = field(default=None, repr=False)
     outside: Path | None = None
     processes: bool = False
     only: Only | None = None

@@ -2,7 +2,8 @@
 
 The file is named by the environment's SHOP_OUTSIDE; without it everything is in stock and every card is good. It is
 written on its own, never in a transaction of the shop, so that the gateway's ledger can convict the shop of charging
-twice. It also remembers what the demo must not forget over a kill: the outage, and what the chain answered.
+twice. It also remembers what the demo must not forget over a kill: the outage, what the chain answered, and where
+services meet.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS charges (
 );
 CREATE TABLE IF NOT EXISTS outage (began_at REAL NOT NULL, ended_at REAL);
 CREATE TABLE IF NOT EXISTS answers (order_id TEXT PRIMARY KEY, answer TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS meeting (place TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS tally (run INTEGER PRIMARY KEY, retries INTEGER NOT NULL, duplicates INTEGER NOT NULL);
 """
 
@@ -108,6 +110,15 @@ class Outside:
     def answers(self) -> dict[str, str]:
         """What came back, by order."""
         return dict(self._rows("SELECT order_id, answer FROM answers"))
+
+    def meet(self, place: str) -> None:
+        """The services meet there from now on."""
+        self._rows("INSERT INTO meeting VALUES (?)", place)
+
+    def meeting(self) -> str | None:
+        """Where the services meet, or None while that is their journal."""
+        rows = self._rows("SELECT place FROM meeting")
+        return rows[0][0] if rows else None
 
     def begin_run(self) -> int:
         """The number of this run of the demo on this file; a resumed demo has several."""

@@ -163,7 +163,7 @@ def of_events(orders: Sequence[Order], shop: Looks, outside: Outside, seconds: f
 def _events(shop: Looks, outside: Outside, findings: Findings) -> EventsPart:
     retries, duplicates = outside.counts()
     return EventsPart(
-        shop.count("SELECT count(*) FROM event_outbox"),
+        shop.count("SELECT count(*) FROM event_outbox WHERE aggregate_type NOT LIKE '%.dlq'"),
         findings.handled,
         retries,
         duplicates,

@@ -88,7 +88,7 @@ class _Demo:
         processes: Processes | None = None
         async with AsyncExitStack() as stack:
             if self._board.events:
-                if self._where.bus:
+                if self._where.is_spread:
                     processes = await stack.enter_async_context(six_processes(self._where, self._tally))
                 side = events_side(self._where, self._outside, self._tally, self._board.events)
                 events = await stack.enter_async_context(side)

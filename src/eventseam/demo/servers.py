@@ -110,6 +110,14 @@ def check_server(urls: Collection[str], *, resume: bool, was_begun: bool) -> Non
         raise SettingsError("--resume: the database holds no shop to go on with. Leave --resume out.")
 
 
+def check_bus(url: str, *, is_ours: bool) -> None:
+    """Raise SettingsError or StorageError for a database in which services cannot meet. Changes nothing."""
+    check_url(url)
+    tables = {name for (name,) in _rows(url, TABLES)}
+    if tables and not (is_ours and "eventseam_migrations" in tables):
+        raise SettingsError(f"--transport: {name_of(url)} holds something already. Name an empty database.")
+
+
 def _rows(url: str, statement: str) -> list[tuple[Any, ...]]:
     psycopg = driver()
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from eventseam.errors import StorageError
+from eventseam.journal.owners import is_gone
 from eventseam.journal.source import moment
 
 if TYPE_CHECKING:
@@ -101,16 +102,17 @@ async def accept_gaps(sql: Sql, readers: Sequence[str]) -> None:
 async def forget_reader(sql: Sql, reader: str, now: float) -> bool:
     """Drop the positions of a reader that will never read again; False if there is none.
 
-    Raises StorageError while a process owns one of its slots.
+    Raises StorageError while a process owns one of its slots; one of this machine that was killed owns nothing.
     """
     await sql.rows("lock_retention")
     owners = sorted(row[0] for row in await sql.rows("reader_owners", reader, now))
     if not owners:
         return False
-    if owners[-1]:
+    running = [owner for owner in owners if owner and not is_gone(owner)]
+    if running:
         raise StorageError(
-            f"{reader} is read by {owners[-1]} now. Stop that process first; one that was killed counts until its "
-            "lease ends (lease_seconds)."
+            f"{reader} is read by {running[-1]} now. Stop that process first; one that was killed on another machine "
+            "counts until its lease ends (lease_seconds)."
         )
     await sql.changed("forget_members", reader)
     return bool(await sql.changed("forget_reader", reader))
