@@ -261,7 +261,8 @@ class App:
         finally:
             for task in engines:
                 task.cancel()
-            await asyncio.wait(engines)
+            if engines:  # a process that only publishes to a broker has none
+                await asyncio.wait(engines)
 
     async def _sweep(self, room: EngineRoom) -> None:
         """Keep the journal, the inbox and the dead letters within their retention."""
