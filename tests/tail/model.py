@@ -98,7 +98,7 @@ class Model:
         rows = [row for row in self._after(xip, xmax, era) if row.slot in slots]
         early = [row for row in rows if row.x in hidden][:limit]
         late = sorted((row for row in rows if row.x >= int(xmax)), key=lambda row: (row.x, row.position))[:limit]
-        header = (0, _text(self.snapshot()), *[None] * 13, 0, len(self._rows))
+        header = (0, _text(self.snapshot()), *[None] * 14, 0, len(self._rows))
         return [header, *(_wide(row) for row in (*early, *late))]
 
     def _open_difference(self, xip, xmax, era):
@@ -130,4 +130,4 @@ def _wide(row: ModelRow) -> tuple[Any, ...]:
     """A row with the columns of the journal."""
     at = "2026-01-01T00:00:00+00:00"
     return (row.position, "ledger", f"k{row.slot}", "told", "{}", None, at, f"m{row.position}",
-            None, None, None, None, None, None, None, row.slot, None)  # fmt: skip
+            None, None, None, None, None, None, None, None, row.slot, None)  # fmt: skip

@@ -28,7 +28,7 @@ from eventseam.journal.bus import (
 from eventseam.journal.source import Hint
 from eventseam.journal.starts import register
 from eventseam.ports.sql import Sql, Store
-from eventseam.ports.transport import LogSource, Sink, Starts
+from eventseam.ports.transport import DEAD_LETTERS, LogSource, Sink, Starts
 from eventseam.ports.wire import Style
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ def bus_of(app: App) -> Bus | None:
     from eventseam.app.broker import BrokerBus
 
     styles = {known.channel.name: Style(known.channel.mode, known.channel.plain) for known in app.registry.types}
+    styles |= {f"{name}{DEAD_LETTERS}": Style(style.mode) for name, style in styles.items()}
     return BrokerBus(open_broker(app.settings, app.seams, styles))
 
 

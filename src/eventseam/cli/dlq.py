@@ -12,7 +12,7 @@ import msgspec
 
 from eventseam.cli.exits import Exit, NothingMatched, UsageError
 from eventseam.cli.known import ended_with, unknown_service_or_handler
-from eventseam.cli.parsing import Command, add_database, add_limit, row_id
+from eventseam.cli.parsing import Command, add_database, add_limit, row_id, target
 from eventseam.cli.render import Fields, Screen, Table, count_of, time_of
 from eventseam.cli.store import database_of, read, write
 from eventseam.clock import SystemClock
@@ -27,7 +27,7 @@ from eventseam.delivery.unsettled import (
     redrive,
     show_unsettled,
 )
-from eventseam.observe.logs import without_secrets
+from eventseam.ports.probe import without_secrets
 
 if TYPE_CHECKING:
     import argparse
@@ -160,9 +160,26 @@ def _body_text(body: bytes) -> str:
 
 def _redrive_arguments(parser: argparse.ArgumentParser) -> None:
     _add_choice(parser, "try all dead letters again")
+    parser.add_argument(
+        "--from-channel",
+        metavar="NAME",
+        help="those whose copies a broker has on NAME.dlq, from where this was last done",
+    )
+    parser.add_argument(
+        "--app",
+        type=target,
+        metavar="MODULE:FACTORY",
+        help="with --from-channel: the app, whose own settings name database and broker (default: the environment's)",
+    )
 
 
 def _redrive(args: argparse.Namespace, screen: Screen) -> int:
+    if args.from_channel:
+        from eventseam.cli.dlq_channel import redrive_from_channel  # other commands start without an app
+
+        return redrive_from_channel(args, screen)
+    if args.app:
+        raise UsageError("--app goes with --from-channel only.")
     which = _chosen(args)
     now = SystemClock().now().timestamp()
     count = write(database_of(args), lambda sql: redrive(sql, which, now))
@@ -293,12 +310,16 @@ COMMANDS = (
         summary="try dead letters again, each before what waits behind it",
         details=(
             "Try dead letters again, with all their attempts. Each is applied once, before what waits behind it\n"
-            "in its lane. A message that is being retried is tried at once when its id is given."
+            "in its lane. A message that is being retried is tried at once when its id is given.\n"
+            "--from-channel reads the copies that a broker has: a message whose row was lost with its database is\n"
+            "added again, unless the inbox knows that it was applied or discarded since."
         ),
         examples=(
             "eventseam dlq redrive 17 18",
             "eventseam dlq redrive --service payments --handler charge",
             "eventseam dlq redrive --all --database sqlite:///shop.db",
+            "eventseam dlq redrive --from-channel order --database sqlite:///shop.db",
+            "eventseam dlq redrive --from-channel order --app shop:create --json",
         ),
         arguments=_redrive_arguments,
         run=_redrive,

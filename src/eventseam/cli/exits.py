@@ -11,7 +11,7 @@ from typing import cast
 
 from eventseam.cli.render import printable
 from eventseam.errors import ContractError, EventseamError, MissingExtraError, SettingsError, StorageError, WiringError
-from eventseam.observe.logs import without_secrets
+from eventseam.ports.probe import without_secrets
 
 
 class Exit(IntEnum):

@@ -12,7 +12,7 @@ from eventseam.cli import db, demo, describe, dlq, journal, lag, outbox, republi
 from eventseam.cli.exits import Exit, complaint, exit_for
 from eventseam.cli.parsing import Command, build_parser
 from eventseam.cli.render import Screen
-from eventseam.observe.logs import without_secrets
+from eventseam.ports.probe import without_secrets
 
 if TYPE_CHECKING:
     import argparse

@@ -42,6 +42,11 @@ def service_of(reader: str) -> str:
     return reader if reader == RELAY else reader.removesuffix(ON_BUS).partition("/")[0]
 
 
+def is_on_broker(reader: str) -> bool:
+    """Whether a reader's positions are those of a service on a broker."""
+    return "/" in reader
+
+
 class Moving(NamedTuple):
     """Services that are to read a bus from now on, those of them that read their own journal as well, and what of it
     is relayed. What was handled before `remembered` may come again as if it were new.
@@ -80,7 +85,7 @@ async def refuse_rings(own: Store, bus: Store) -> None:
 async def refuse_other_bus(own: Store, *, is_broker: bool) -> None:
     """Raise WiringError where services have read another kind of bus: what is left there would be lost."""
     readers = {str(row[0]) for row in await own.ask("all_positions")} - {RELAY}
-    others = sorted(each for each in readers if each.endswith(ON_BUS) and ("/" in each) != is_broker)
+    others = sorted(each for each in readers if each.endswith(ON_BUS) and is_on_broker(each) != is_broker)
     if others:
         was, now = ("a database", "a broker") if is_broker else ("a broker", "a database")
         raise WiringError(

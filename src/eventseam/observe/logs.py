@@ -25,15 +25,13 @@ from eventseam.ports.probe import (
     Orphaned,
     OwnershipChanged,
     StorageTrouble,
+    without_secrets,
 )
 
 Level = Literal["info", "warning"]
 
 ERROR_CHARS_MAX = 1_000
 """An error's text is cut after this many characters: a log line is not where a body belongs."""
-
-_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*):\S*@", re.IGNORECASE)
-_SECRET_FIELD = re.compile(r"\b(password|passwd|secret|token|api_?key|sslpassword)=[^\s&;,'\"]+", re.IGNORECASE)
 
 
 class JsonLogs:
@@ -142,11 +140,6 @@ def sentence_of(observation: Observation) -> str:
         case _:
             assert_never(observation)
     return _visible(safe_error(said))
-
-
-def without_secrets(text: str) -> str:
-    """`text` without the passwords of URLs and of `password=…` fields."""
-    return _SECRET_FIELD.sub(r"\1=***", _USERINFO.sub(r"\1:***@", text))
 
 
 def safe_error(text: str) -> str:

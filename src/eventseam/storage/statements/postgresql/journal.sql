@@ -17,12 +17,12 @@ VALUES ($1, $2, $3, CASE WHEN strpos($4::text, '\u0000') = 0 THEN $4::text::json
 -- datetime can hold comes as NULL.
 SELECT 0::bigint AS position, pg_current_snapshot()::text AS channel, NULL AS key, NULL AS type, NULL AS payload, NULL::bytea AS body,
   NULL::timestamptz AS created_at, NULL AS message_id, NULL AS source, NULL AS correlation_id, NULL AS causation_id, NULL AS trace,
-  NULL AS content_type, NULL AS schema_id, NULL AS details, 0::smallint AS slot,
+  NULL AS content_type, NULL AS schema_id, NULL AS details, NULL AS headers, 0::smallint AS slot,
   (SELECT last_value FROM event_outbox_position_seq) AS head
 UNION ALL
 SELECT position, aggregate_type, aggregate_id, event_type, payload::text, body,
   CASE WHEN created_at >= '0001-01-01 00:00Z' AND created_at < '10000-01-01 00:00Z' THEN created_at END, message_id::text, source, correlation_id,
-  causation_id, trace, content_type, schema_id, details, slot, NULL
+  causation_id, trace, content_type, schema_id, details, headers, slot, NULL
 FROM (
   (SELECT o.* FROM event_outbox o WHERE o.era = $6::smallint AND o.x = ANY ($1::text[]::xid8[])
      AND o.slot = ANY ($3::smallint[]) AND o.aggregate_type = ANY ($4::text[]) LIMIT $5)
@@ -38,7 +38,7 @@ SELECT pg_current_snapshot()::text, min(a) - 1, max(b) FROM (
 -- page: the next rows of a difference ($1 s0, $2 s1, $3 done, $4 hi)
 SELECT o.position, o.aggregate_type, o.aggregate_id, o.event_type, o.payload::text, o.body,
   CASE WHEN o.created_at >= '0001-01-01 00:00Z' AND o.created_at < '10000-01-01 00:00Z' THEN o.created_at END, o.message_id::text, o.source,
-  o.correlation_id, o.causation_id, o.trace, o.content_type, o.schema_id, o.details, o.slot
+  o.correlation_id, o.causation_id, o.trace, o.content_type, o.schema_id, o.details, o.headers, o.slot
 FROM event_outbox o
 WHERE o.era = $8::smallint AND o.position > $3 AND o.position <= $4
   AND pg_visible_in_snapshot(o.x, (SELECT $2::text::pg_snapshot)) AND NOT pg_visible_in_snapshot(o.x, (SELECT $1::text::pg_snapshot))

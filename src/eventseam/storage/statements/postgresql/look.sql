@@ -51,7 +51,7 @@ ORDER BY position LIMIT $8;
 
 -- copy_rows: append rows at some positions (an array) once more, as they are
 INSERT INTO event_outbox (aggregate_type, aggregate_id, event_type, payload, body, created_at, message_id, source,
-  correlation_id, causation_id, trace, content_type, schema_id, details)
+  correlation_id, causation_id, trace, content_type, schema_id, details, headers)
 SELECT aggregate_type, aggregate_id, event_type, payload, body, created_at, message_id, source,
-  correlation_id, causation_id, trace, content_type, schema_id, details
+  correlation_id, causation_id, trace, content_type, schema_id, details, headers
 FROM event_outbox WHERE position = ANY ($1::bigint[]) ORDER BY position;

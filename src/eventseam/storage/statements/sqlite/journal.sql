@@ -6,7 +6,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 -- tail: a page of the journal after a position, in commit order ($2 is an array of channels)
 SELECT id, aggregate_type, aggregate_id, event_type, cast(payload AS BLOB), cast(body AS BLOB), cast(created_at AS TEXT),
   cast(message_id AS TEXT), cast(source AS TEXT), cast(correlation_id AS TEXT), cast(causation_id AS TEXT),
-  cast(trace AS TEXT), cast(content_type AS TEXT), cast(schema_id AS TEXT), cast(details AS TEXT)
+  cast(trace AS TEXT), cast(content_type AS TEXT), cast(schema_id AS TEXT), cast(details AS TEXT),
+  cast(headers AS TEXT)
 FROM event_outbox
 WHERE id > $1 AND aggregate_type IN (SELECT value FROM json_each($2))
 ORDER BY id LIMIT $3;

@@ -4,7 +4,7 @@ FROM positions p LEFT JOIN event_outbox o ON o.id > p.done GROUP BY p.reader, p.
 
 -- list_journal: the newest rows first, of one channel and key where given
 SELECT id, aggregate_type, aggregate_id, event_type, created_at, message_id, source, correlation_id, causation_id,
-  length(payload) AS size, (SELECT count(*) FROM positions WHERE done < event_outbox.id) AS behind
+  length(coalesce(body, payload)) AS size, (SELECT count(*) FROM positions WHERE done < event_outbox.id) AS behind
 FROM event_outbox
 WHERE ($1 IS NULL OR aggregate_type = $1) AND ($2 IS NULL OR aggregate_id = $2)
   AND ($3 = 0 OR id > (SELECT coalesce(min(done), 0) FROM positions))
@@ -39,7 +39,7 @@ ORDER BY id LIMIT $8;
 
 -- copy_rows: append rows at some positions (an array) once more, as they are
 INSERT INTO event_outbox (aggregate_type, aggregate_id, event_type, payload, body, created_at, message_id, source,
-  correlation_id, causation_id, trace, content_type, schema_id, details)
+  correlation_id, causation_id, trace, content_type, schema_id, details, headers)
 SELECT aggregate_type, aggregate_id, event_type, payload, body, created_at, message_id, source,
-  correlation_id, causation_id, trace, content_type, schema_id, details
+  correlation_id, causation_id, trace, content_type, schema_id, details, headers
 FROM event_outbox WHERE id IN (SELECT value FROM json_each($1)) ORDER BY id;
