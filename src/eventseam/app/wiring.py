@@ -18,7 +18,11 @@ CONTEXTS = ("Ctx", "Tx", "SyncTx")
 
 
 def check_services(services: Sequence[Service[Any]]) -> None:
-    """Raise WiringError for a name used twice, a command with two handlers, or an internal channel in two services."""
+    """Raise WiringError for what services cannot have together, or a channel cannot have.
+
+    That is a name used twice, a command with two handlers, an internal channel in two services, and plain messages of a
+    type that their channel does not have.
+    """
     seen: set[str] = set()
     for service in services:
         if service.name in seen:
@@ -26,6 +30,7 @@ def check_services(services: Sequence[Service[Any]]) -> None:
         seen.add(service.name)
     _check_commands(services)
     _internal_channels(services)
+    _check_plain(services)
 
 
 def foreign_channels(services: Sequence[Service[Any]], service: Service[Any]) -> frozenset[str]:
@@ -81,6 +86,17 @@ def _internal_channels(services: Iterable[Service[Any]]) -> dict[str, Service[An
                         f"{service.name!r}. Domain events never leave their service: publish a public event."
                     )
     return owners
+
+
+def _check_plain(services: Iterable[Service[Any]]) -> None:
+    channels = {known.channel for service in services for each in service.declarations for known in each.types}
+    for channel in sorted(channels, key=lambda each: each.name):
+        wires = [known.wire for known in channel.types]
+        if channel.plain is not None and channel.plain not in wires:
+            raise WiringError(
+                f"Channel({channel.name!r}): plain={channel.plain!r} is no type of it; it has {', '.join(wires)}. Name "
+                "the one that plain messages are, as it is written here."
+            )
 
 
 def _asked(each: Declaration) -> tuple[str, type]:

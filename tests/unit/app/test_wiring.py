@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from typing import Any, Protocol
 
 import pytest
@@ -11,6 +11,7 @@ from eventseam.app.ctx import Ctx
 from eventseam.app.service import Service
 from eventseam.app.tx import SyncTx
 from eventseam.app.wiring import check_deps, check_services, foreign_channels
+from eventseam.contracts.channel import Channel
 from eventseam.errors import WiringError
 from tests.unit.app.shop import OrderPlaced, PlaceOrder, ShelfEmptied, ShelfFilled
 
@@ -73,6 +74,19 @@ def test_services_that_do_not_fit_together_are_refused(services: list[Service[An
     with pytest.raises(WiringError) as caught:
         check_services(services)
     assert text in str(caught.value)
+
+
+def test_plain_messages_are_of_a_type_that_their_channel_has():
+    def reading(plain: str) -> Service[Any]:
+        channel = Channel("parcel", key="id", plain=plain)
+        sent = channel.event("parcel.sent", version=2)(make_dataclass("Sent", [("id", str)]))
+        return one("post", on=[sent])
+
+    check_services([reading("parcel.sent.v2")])
+    with pytest.raises(WiringError) as caught:
+        check_services([reading("parcel.sent")])
+    text = str(caught.value)
+    assert "Channel('parcel'): plain='parcel.sent' is no type of it; it has parcel.sent.v2. Name the one" in text
 
 
 def asking(function: Any, *, tx: bool = False) -> Service[Any]:
