@@ -20,11 +20,13 @@ from bench.sqlite import consume, publish
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from bench.kafka.topics import Topics
     from bench.measure import Case, Outcome
     from bench.postgres.databases import Databases
 
 NAMES = ("codec", "inline", "import", "consume", "publish", "peers", "memory")
 ON_POSTGRESQL = ("pg-consume", "pg-publish", "pg-relay", "pg-latency", "pg-hot", "pg-size")
+ON_KAFKA = ("kafka-consume", "kafka-relay")
 LONG = ("memory", "pg-size")
 """Not in a quick look."""
 HERE = Path(__file__).parent
@@ -35,17 +37,20 @@ SIZE_ROWS, SIZE_ROWS_QUICK = 10_000_000, 1_000_000
 def main() -> None:
     """Run. A figure out of reach is said loudly, but is no error: machines differ."""
     options = _options()
-    is_whole = not options.quick and not options.rounds
-    chosen = options.names or [*(() if options.postgresql else NAMES), *ON_POSTGRESQL]
+    is_full = not options.quick and not options.rounds and not options.names
+    wished = [names for names, wish in ((ON_POSTGRESQL, options.postgresql), (ON_KAFKA, options.kafka)) if wish]
+    chosen = options.names or [name for names in wished or (NAMES, ON_POSTGRESQL, ON_KAFKA) for name in names]
     names = [name for name in chosen if options.names or not options.quick or name not in LONG]
-    ours = [name for name in names if name in ON_POSTGRESQL]
-    others = [name for name in names if name not in ON_POSTGRESQL]
-    if others:
-        _report(_run_embedded(others, options), "latest", is_full=is_whole and not options.names)
-    if ours:
-        is_full = is_whole and not options.names
-        found = _run_on_postgresql(ours, options, "postgres" if is_full else "partial")
+    embedded, on_postgresql, on_kafka = (
+        [each for each in names if each in those] for those in (NAMES, ON_POSTGRESQL, ON_KAFKA)
+    )
+    if embedded:
+        _report(_run_embedded(embedded, options), "latest", is_full=is_full)
+    if on_postgresql:
+        found = _run_on_postgresql(on_postgresql, options, "postgres" if is_full else "partial")
         _report(found, "postgres", is_full=is_full)
+    if on_kafka:
+        _report(_run_on_kafka(on_kafka, options), "kafka", is_full=is_full)
 
 
 def _report(found: report.Report, name: str, *, is_full: bool) -> None:
@@ -76,12 +81,26 @@ def _run_on_postgresql(names: Sequence[str], options: argparse.Namespace, name: 
 
     with ExitStack() as stack:
         server = stack.enter_context(databases())
-        found = report.Report(report.machine(HERE, server.version()), _rounds(options), [], None)
+        found = report.Report(
+            report.machine(HERE, f"PostgreSQL {server.version()}", report.ON_POSTGRESQL), _rounds(options), [], None
+        )
         for case in names:
             outcome = _run(lambda case=case: _case_on(case, server, options), options)  # type: ignore[misc]
             found = replace(found, outcomes=[*found.outcomes, outcome])
             report.save(found, HERE / "results" / name)
     return found
+
+
+def _run_on_kafka(names: Sequence[str], options: argparse.Namespace) -> report.Report:
+    """The cases with Kafka, on a broker and a PostgreSQL server of our own."""
+    from bench.kafka.topics import topics
+    from bench.postgres.databases import databases
+
+    with databases() as server, topics() as broker:
+        database = f"PostgreSQL {server.version()}, Kafka {broker.version()}"
+        machine = report.machine(HERE, database, report.ON_KAFKA)
+        outcomes = [_run(lambda name=name: _case_on_kafka(name, server, broker, options), options) for name in names]  # type: ignore[misc]
+    return report.Report(machine, _rounds(options), outcomes, None)
 
 
 def _run(make: Callable[[], Case], options: argparse.Namespace) -> Outcome:
@@ -128,11 +147,21 @@ def _case_on(name: str, server: Databases, options: argparse.Namespace) -> Case:
     return size.size(2_500 * scale, server, options.rows or (SIZE_ROWS_QUICK if options.quick else SIZE_ROWS))
 
 
+def _case_on_kafka(name: str, server: Databases, broker: Topics, options: argparse.Namespace) -> Case:
+    from bench.kafka import consume, relay
+
+    scale = 1 if options.quick else 8
+    if name == "kafka-consume":
+        return consume.consume(10_000 * scale, server, broker)
+    return relay.relay(5_000 * scale, server, broker)
+
+
 def _options() -> argparse.Namespace:
-    names = (*NAMES, *ON_POSTGRESQL)
+    names = (*NAMES, *ON_POSTGRESQL, *ON_KAFKA)
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*names, []], help=f"cases to run; all of them without: {names}")
     parser.add_argument("--postgresql", action="store_true", help="without names: the cases on PostgreSQL only")
+    parser.add_argument("--kafka", action="store_true", help="without names: the cases with Kafka only")
     parser.add_argument("--quick", action="store_true", help=f"two short rounds, without {LONG}: a look, not a result")
     parser.add_argument("--rounds", type=int, help="rounds of each case (5, quick 2)")
     parser.add_argument("--messages", type=int, help="messages of the case `memory` (1,000,000)")

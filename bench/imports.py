@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from bench.measure import Case, Comparison, Variant
+from bench.measure import Case, Comparison, Fact, Variant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,8 @@ CODES = {
     "import eventseam": "import eventseam",
     "import eventseam, make an App": "import eventseam; eventseam.App(eventseam.Service('orders'))",
 }
+CLIENTS = ("asyncpg", "confluent_kafka", "psycopg", "sqlalchemy")
+_LOADED = f"import sys, eventseam; print(*sorted(set({CLIENTS}) & set(sys.modules)))"
 
 
 def imports(count: int, folder: Path) -> Case:
@@ -33,6 +35,11 @@ def imports(count: int, folder: Path) -> Case:
         subprocess.run([sys.executable, "-c", code], check=True, env=environ)
         return (time.perf_counter() - began) * 1e3
 
+    def facts() -> list[Fact]:
+        done = subprocess.run([sys.executable, "-c", _LOADED], check=True, env=environ, capture_output=True, text=True)
+        found = done.stdout.strip()
+        return [Fact(f"of {', '.join(CLIENTS)}, import eventseam imports", "none", found or "none", not found)]
+
     for code in CODES.values():
         started(code)
     variants = [
@@ -42,4 +49,4 @@ def imports(count: int, folder: Path) -> Case:
     over = Comparison(
         "import eventseam over the bare interpreter", "import eventseam", "bare interpreter", "difference", must=100.0
     )
-    return Case("import", "Import in a fresh interpreter", variants, [over], unit="ms", per="start")
+    return Case("import", "Import in a fresh interpreter", variants, [over], unit="ms", per="start", facts=facts)

@@ -31,7 +31,7 @@ def place_of(function: tuple[str, int, str]) -> str:
         return "eventseam." + file.rsplit("eventseam/", 1)[1].removesuffix(".py").replace("/", ".")
     if "epoll" in name or "select" in name:
         return "waiting for the server and for threads"
-    for package in ("asyncpg", "psycopg", "sqlalchemy", "asyncio"):
+    for package in ("asyncpg", "psycopg", "sqlalchemy", "confluent_kafka", "asyncio"):
         if package in file or package in name:
             return package
     return "msgspec" if "msgspec" in name else "built-in functions and the handler"
@@ -46,15 +46,20 @@ def main() -> None:
     else:
         _on_postgresql(profile, options.messages, options.form)
     stats = pstats.Stats(profile)
+    show_shares(stats, options.messages)
+    if options.lines:
+        stats.sort_stats("tottime").print_stats(_LINES)
+
+
+def show_shares(stats: pstats.Stats, count: int) -> None:
+    """Print what took most of the time of `count` messages, by place."""
     shares: Counter[str] = Counter()
     for function, (_, _, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]
         shares[place_of(function)] += own
     whole = shares.total()
-    print(f"{whole / options.messages * 1e6:.1f} us per message, of which")
+    print(f"{whole / count * 1e6:.1f} us per message, of which")
     for place, own in shares.most_common(24):
-        print(f"{own / whole:6.1%} {own / options.messages * 1e6:7.2f} us  {place}")
-    if options.lines:
-        stats.sort_stats("tottime").print_stats(_LINES)
+        print(f"{own / whole:6.1%} {own / count * 1e6:7.2f} us  {place}")
 
 
 def _on_sqlite(profile: cProfile.Profile, count: int) -> None:

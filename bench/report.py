@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("msgspec", "pydantic", "attrs", "faststream", "bubus", "blinker")
 ON_POSTGRESQL = ("msgspec", "asyncpg", "psycopg", "sqlalchemy", "faststream")
+ON_KAFKA = ("msgspec", "asyncpg", "confluent-kafka", "faststream", "pydantic")
 _SYNCS = 50
 _WITH_UNIT = ("difference", "value")
 BEGIN, END = "<!-- results of {}: written by `make bench` -->", "<!-- /results of {} -->"
@@ -44,9 +45,8 @@ class Line(NamedTuple):
     reached: bool
 
 
-def machine(folder: Path, postgresql: str | None = None) -> dict[str, Any]:
+def machine(folder: Path, database: str = "", packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """Where this runs, and how busy it is: without this a figure means nothing."""
-    database = ("SQLite", sqlite3.sqlite_version) if postgresql is None else ("PostgreSQL", postgresql)
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.machine()}",
@@ -54,8 +54,8 @@ def machine(folder: Path, postgresql: str | None = None) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "sync_us": _sync_us(folder),
-        "database": " ".join(database),
-        "packages": {name: version(name) for name in (PACKAGES if postgresql is None else ON_POSTGRESQL)},
+        "database": database or f"SQLite {sqlite3.sqlite_version}",
+        "packages": {name: version(name) for name in packages},
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
 

@@ -25,14 +25,14 @@ _TAIL = (
     "SELECT position, payload::text, message_id::text, correlation_id, trace FROM event_outbox "
     "WHERE position > $1 AND aggregate_type = 'order' ORDER BY position LIMIT $2"
 )
-_SEEN = "SELECT 1 FROM processed_events WHERE service = 'receipts' AND handler = 'make' AND event_id = $1"
-_INBOX = "INSERT INTO processed_events (event_id, service, handler, processed_at) VALUES ($1, 'receipts', 'make', $2)"
-_RECEIPT = "INSERT INTO receipts (order_id, customer, total) VALUES ($1, $2, $3)"
-_INBOX_MANY = (
+SEEN = "SELECT 1 FROM processed_events WHERE service = 'receipts' AND handler = 'make' AND event_id = $1"
+INBOX = "INSERT INTO processed_events (event_id, service, handler, processed_at) VALUES ($1, 'receipts', 'make', $2)"
+RECEIPT = "INSERT INTO receipts (order_id, customer, total) VALUES ($1, $2, $3)"
+INBOX_MANY = (
     "INSERT INTO processed_events (event_id, service, handler, processed_at) "
     "SELECT id, 'receipts', 'make', $2 FROM unnest($1::text[]) AS each (id) ON CONFLICT DO NOTHING"
 )
-_RECEIPT_MANY = (
+RECEIPT_MANY = (
     "INSERT INTO receipts (order_id, customer, total) SELECT * FROM unnest($1::text[], $2::text[], $3::numeric[])"
 )
 _COLUMNS = (
@@ -119,8 +119,8 @@ class Floor:
         rows = [self._codec.rows(row, at) for row in page]
         ids, receipts, events = ([row[number] for row in rows] for number in range(3))
         async with self._connection.transaction():
-            await self._connection.execute(_INBOX_MANY, ids, at)
-            await self._connection.execute(_RECEIPT_MANY, *zip(*receipts, strict=True))
+            await self._connection.execute(INBOX_MANY, ids, at)
+            await self._connection.execute(RECEIPT_MANY, *zip(*receipts, strict=True))
             await self._connection.execute(_APPEND_MANY, *zip(*events, strict=True))
             await self._move(page[-1][0])
         return len(page)
@@ -152,11 +152,11 @@ async def handle(
     connection: asyncpg.Connection[Any], message_id: str, receipt: tuple[Any, ...], event: tuple[Any, ...]
 ) -> None:
     """One message the classic way: look, BEGIN, three INSERTs, COMMIT."""
-    if await connection.fetchval(_SEEN, message_id) is not None:
+    if await connection.fetchval(SEEN, message_id) is not None:
         return
     async with connection.transaction():
-        await connection.execute(_INBOX, message_id, event[4])
-        await connection.execute(_RECEIPT, *receipt)
+        await connection.execute(INBOX, message_id, event[4])
+        await connection.execute(RECEIPT, *receipt)
         await connection.execute(APPEND, *event)
 
 
@@ -168,11 +168,11 @@ def consume_classic_blocking(url: str, count: int) -> None:
             page = connection.execute(_TAIL, (done, BATCH)).fetchall()
             for row in page:
                 message_id, receipt, event = codec.rows(row, datetime.now(UTC))
-                if connection.execute(_SEEN, (message_id,)).fetchone() is not None:
+                if connection.execute(SEEN, (message_id,)).fetchone() is not None:
                     continue
                 with connection.transaction():
-                    connection.execute(_INBOX, (message_id, event[4]))
-                    connection.execute(_RECEIPT, receipt)
+                    connection.execute(INBOX, (message_id, event[4]))
+                    connection.execute(RECEIPT, receipt)
                     connection.execute(APPEND, event)
             left, done = left - len(page), page[-1][0]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.measure import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _PARENT, _USED_FIRST, _USED_OF_CHILDREN, _USED_END = 1, 11, 13, 15  # in /proc/PID/stat, behind the name
 _END_SECONDS = 0.05
@@ -33,9 +33,14 @@ class Watch:
 
 def with_server(pid: int, count: int, work: Callable[[], Timing]) -> Timing:
     """Do `work`, and note what the server whose first process is `pid` spent on it, connecting included."""
-    before = server_seconds(pid)
+    return with_servers((pid,), count, work)
+
+
+def with_servers(pids: Sequence[int], count: int, work: Callable[[], Timing]) -> Timing:
+    """The same with several servers, whose times are added up."""
+    before = sum(map(server_seconds, pids))
     found = work()
-    return found._replace(server_us=(server_seconds(pid) - before) / count * 1e6)
+    return found._replace(server_us=(sum(map(server_seconds, pids)) - before) / count * 1e6)
 
 
 def server_seconds(pid: int) -> float:
