@@ -115,13 +115,12 @@ def find() -> KafkaJs:
 
 def _fill(work: Path, node: str) -> None:
     """Fetch, check and unpack; `made` is then the folder of packages."""
-    npm = shutil.which("npm") or str(Path(node).with_name("npm"))
-    path = os.pathsep.join((str(Path(npm).parent), os.environ.get("PATH", "")))  # npm is a script that Node runs
+    on_path = shutil.which("npm")
+    npm = [on_path] if on_path else [node, str(Path(node).parents[1] / "lib/node_modules/npm/bin/npm-cli.js")]
     try:
         done = subprocess.run(
-            [npm, "pack", f"{NAME}@{VERSION}", "--silent", "--ignore-scripts"],
+            [*npm, "pack", f"{NAME}@{VERSION}", "--silent", "--ignore-scripts"],
             cwd=work,
-            env={**os.environ, "PATH": path},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
