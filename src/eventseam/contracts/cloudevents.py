@@ -123,10 +123,15 @@ def from_document(
     document = _read_document(body, caps)
     data = _data(document, caps)
     envelope = _envelope(document, received, hop)
-    flaw = _flaw(envelope)
+    flaw = _flaw(envelope, is_text=_is_plain(body, len(body) - len(data)))
     if flaw is not None:
         raise Undecodable(f"not a CloudEvent that can be trusted: {flaw}")
     return envelope, data
+
+
+def _is_plain(document: bytes, around_data: int) -> bool:
+    """Whether no attribute of a JSON document can be too long or unprintable: it is ASCII without escapes."""
+    return around_data <= KEY_BYTES_MAX and document.isascii() and b"\\" not in document and b"\x7f" not in document
 
 
 def _document(envelope: Envelope) -> _Document:
@@ -181,8 +186,11 @@ def _sequence(text: str | None) -> int:
     return int(text)
 
 
-def _flaw(envelope: Envelope) -> str | None:
-    """Why an envelope cannot travel, or None. The same rule for writing and reading."""
+def _flaw(envelope: Envelope, *, is_text: bool = False) -> str | None:
+    """Why an envelope cannot travel, or None. The same rule for writing and reading.
+
+    `is_text` says that all its texts are known to be short and printable.
+    """
     if not (envelope.id and envelope.type and envelope.source and envelope.key and envelope.correlation_id):
         return "id, type, source, key and correlation id must not be empty"
     if envelope.time.tzinfo is None:
@@ -193,7 +201,7 @@ def _flaw(envelope: Envelope) -> str | None:
         return "its traceparent is not a W3C trace context"
     if envelope.content_type != JSON and not _is_for_data(envelope.content_type):
         return "its content type is not a media type for data"
-    return _text_flaw(envelope)
+    return None if is_text else _text_flaw(envelope)
 
 
 def _is_for_data(content_type: str) -> bool:
