@@ -111,9 +111,10 @@ def positions(ended):
 
 def test_describe_tells_services_handlers_messages_and_settings(cli, shop_module):
     document = cli("describe", f"{shop_module}:create", "--json").document
-    assert {"settings", "services", "messages"} == set(document)
+    assert {"settings", "transport", "services", "messages"} == set(document)
+    assert ("journal on SQLite", True) == (document["transport"]["name"], "order" in document["transport"]["features"])
     out = cli("describe", f"{shop_module}:create").out
-    for told in ("payments", "charge", "order.placed", "OrderPlaced", "lease_seconds"):
+    for told in ("payments", "charge", "order.placed", "OrderPlaced", "lease_seconds", "journal on SQLite"):
         assert told in out
 
 

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from eventseam.app.bus import Part, is_internal, moving_of, part_inside, public, rows_inside
+from eventseam.app.capabilities import refuse_lacking, warn_of_lateness
 from eventseam.app.service import Service
 from eventseam.delivery.acks import as_log
-from eventseam.errors import StorageError, WiringError
+from eventseam.errors import StorageError, StorageUnavailable, WiringError
 from eventseam.journal.bus import RELAY, on_broker, refuse_other_bus, start_relay
 from eventseam.ports.transport import DEAD_LETTERS, Cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Collection, Coroutine, Iterable, Sequence
 
     from eventseam.app.app import App
     from eventseam.app.arrival import Journal
@@ -54,17 +55,20 @@ class BrokerBus:
         """Connect to nothing yet."""
         self._broker = broker
         self._layouts: Mapping[str, Layout] = {}
+        self._reads: dict[str, frozenset[str]] = {}
 
     async def open(self, own: Store, app: App, services: Iterable[Service[Any]]) -> None:
         """Connect, make channels that are not there, and the positions that readers begin with.
 
         Raises WiringError or StorageError for what would lose order or messages, before anything is changed.
         """
+        refuse_lacking(app.services, self._broker.capabilities)
         await self._broker.open()
         channels = public(app)
         _check_names(channels)
         await self._broker.create(self._wanted(channels))
         self._layouts = await self._broker.layouts(channels)
+        _check_there(channels, self._layouts)
         await refuse_other_bus(own, is_broker=True)
         readers = [each for service in services for each in await self._readers(own, service)]
         noted = await self._check_growth(own)
@@ -86,15 +90,17 @@ class BrokerBus:
 
     async def _readers(self, own: Store, service: Service[Any]) -> list[_Reader]:
         """The readers of a service. For each that is new, or has a channel that is new to it: where that begins."""
-        groups: defaultdict[int, list[str]] = defaultdict(list)
-        for channel in sorted({known.channel.name for known in service.message_types() if not known.channel.internal}):
-            groups[self._layouts[channel].partitions].append(channel)
         found: list[_Reader] = []
-        for slots, channels in groups.items():
+        for slots, channels in read_by(service, self._layouts).items():
             name = on_broker(service.name, slots)
+            self._reads[name] = frozenset(channels)
             known = await cursors_of(own, name)
+            if not known:
+                warn_of_lateness(service, self._broker.capabilities)
             new = [each for each in channels if not any(_has(cursor, each) for _, cursor in known.values())]
-            begins = await self._broker.begin(name, new or channels, slots, service.starts) if new or not known else {}
+            begins: Mapping[int, Cursor] = {}
+            if new or not known:
+                begins = await self._broker.begin(name, new or channels, slots, service.starts)
             found.append(_Reader(name, service, slots, channels, begins))
         return found
 
@@ -107,43 +113,33 @@ class BrokerBus:
             await self._bring_along(sql, reader)
             return
         for slot, text in known.items():
-            cursor = msgspec.json.decode(text) if text is not None else []
+            cursor: list[Any] = msgspec.json.decode(text) if text is not None else []
             added = [spot for spot in reader.begins.get(slot, ()) if not _has(cursor, spot[0])]
             if added:
                 await sql.changed("widen_cursor", reader.name, slot, text, _text((*cursor, *added)))
 
     async def _bring_along(self, sql: Sql, reader: _Reader) -> None:
         """Give what is unsettled the slots that its keys have here: who reads them tries it again, in order."""
-        those = {each.name for each in reader.service.declarations if self._is_of(each, reader)}
-        for lane, slot in await sql.rows("lanes_elsewhere", reader.service.name, sorted(those)):
-            here = self._broker.slot_of(lane, reader.slots)
-            if here != slot:
-                await sql.changed("move_lane", reader.service.name, lane, sorted(those), here)
-
-    def _is_of(self, declaration: Declaration, reader: _Reader) -> bool:
-        """Whether a handler reads what a reader reads."""
-        return any(known.channel.name in reader.channels for known in declaration.types)
+        await move_lanes(sql, self._broker, (reader.service, reader.channels), reader.slots)
 
     async def _check_growth(self, own: Store) -> str | None:
         """What is noted of how many partitions we have published to. Raises StorageError if that has changed."""
-        text = next((row[2] for row in await own.ask("apart_cursors", [RELAY]) if row[1] == 0), None)
-        for channel, was in msgspec.json.decode(text) if text else ():
+        text = await note_of(own)
+        for channel, was in counts_in(text).items():
             layout = self._layouts.get(channel)
             if layout is not None and layout.partitions != was:
                 raise StorageError(
                     f"channel {channel} had {was} partitions at the broker and has {layout.partitions} now: later "
                     "messages of a key lie in another one than its earlier ones, and could overtake them. Publish no "
-                    f"more until every reader has read everything, then run: eventseam topology accept {channel}"
+                    f"more until every reader has read everything, then run: "
+                    f"eventseam topology accept {channel} MODULE:FACTORY"
                 )
         return text
 
     async def _note(self, sql: Sql, text: str | None) -> None:
         """Note how many partitions the channels have that we publish to, beside the relay's position."""
-        known = dict(msgspec.json.decode(text)) if text else {}
         counts = {channel: layout.partitions for channel, layout in self._layouts.items()}
-        new = _text(sorted({**known, **counts}.items()))
-        if new != text:
-            await sql.changed("widen_cursor", RELAY, 0, text, new)
+        await note(sql, text, counts)
 
     def parts(self, service: str, handlers: Sequence[Handler], unrouted: Handler, own: LogSource) -> list[Part]:
         """See app.bus.Bus."""
@@ -186,7 +182,8 @@ class BrokerBus:
         """See app.bus.Bus."""
         late: list[str] = []
         for reader in readers:
-            at = {slot: cursor for slot, (_, cursor) in (await cursors_of(own, reader)).items()}
+            channels = self._reads.get(reader, frozenset())
+            at = {slot: narrowed(cursor, channels) for slot, (_, cursor) in (await cursors_of(own, reader)).items()}
             if any((await self._broker.behind(at)).values()):
                 late.append(reader)
         return late
@@ -209,12 +206,67 @@ async def cursors_of(own: Store, reader: str) -> Cursors:
     return {slot: (text, tuple(map(tuple, msgspec.json.decode(text)))) for _, slot, text, _ in rows if text is not None}
 
 
+def narrowed(cursor: Cursor, channels: Collection[str]) -> Cursor:
+    """What a cursor says of channels that are still read there: it keeps the places of those that are not."""
+    return tuple(spot for spot in cursor if spot[0] in channels)
+
+
+def read_by(service: Service[Any], layouts: Mapping[str, Layout]) -> Mapping[int, list[str]]:
+    """The channels that a service reads at a broker, of those that are there, by their number of partitions."""
+    groups: defaultdict[int, list[str]] = defaultdict(list)
+    for channel in sorted({known.channel.name for known in service.message_types() if not known.channel.internal}):
+        if channel in layouts:
+            groups[layouts[channel].partitions].append(channel)
+    return groups
+
+
+async def move_lanes(sql: Sql, broker: Broker, what: tuple[Service[Any], Collection[str]], slots: int) -> None:
+    """Give what a service has unsettled of some channels the slots that its keys have in so many partitions."""
+    service, channels = what
+    those = sorted({each.name for each in service.declarations if _takes_of(each, channels)})
+    for lane, slot in await sql.rows("lanes_elsewhere", service.name, those):
+        here = broker.slot_of(lane, slots)
+        if here != slot:
+            await sql.changed("move_lane", service.name, lane, those, here)
+
+
+async def note_of(own: Store) -> str | None:
+    """What is noted, beside the relay's position, of how many partitions we have published to."""
+    return next((row[2] for row in await own.ask("apart_cursors", [RELAY]) if row[1] == 0), None)
+
+
+def counts_in(text: str | None) -> dict[str, int]:
+    """The partitions of each channel, as they are noted."""
+    return dict(msgspec.json.decode(text)) if text else {}
+
+
+async def note(sql: Sql, text: str | None, counts: Mapping[str, int]) -> None:
+    """Note other counts as well, where `text` is what is noted now."""
+    new = _text(sorted({**counts_in(text), **counts}.items()))
+    if new != text:
+        await sql.changed("widen_cursor", RELAY, 0, text, new)
+
+
+def _takes_of(declaration: Declaration, channels: Collection[str]) -> bool:
+    return any(known.channel.name in channels for known in declaration.types)
+
+
 def _has(cursor: Iterable[Any], channel: str) -> bool:
     return any(spot[0] == channel for spot in cursor)
 
 
 def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _check_there(channels: Sequence[str], layouts: Mapping[str, Layout]) -> None:
+    """Raise StorageUnavailable for channels that the broker does not show after they were made."""
+    missing = [channel for channel in channels if channel not in layouts]
+    if missing:
+        raise StorageUnavailable(
+            f"channel {missing[0]} was made at the broker, which does not show it yet. Start again, or look "
+            "there with: eventseam topology plan"
+        )
 
 
 def _check_names(channels: Iterable[str]) -> None:

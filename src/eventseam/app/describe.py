@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from eventseam.app.capabilities import described_way
 from eventseam.app.settings import Secret, Settings
 
 if TYPE_CHECKING:
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
 
 
 def described(services: Iterable[Service[Any]], settings: Settings, registry: Registry) -> dict[str, Any]:
-    """Services with their handlers and policies, messages with their channels, and the settings, masked."""
+    """Services, messages with their channels, the settings, masked, and what the transport can do.
+
+    Raises SettingsError.
+    """
     return {
         "settings": {each.name: _shown(getattr(settings, each.name)) for each in fields(settings)},
+        "transport": described_way(settings),
         "services": [_service(service) for service in services],
         "messages": [_message(known) for known in registry.types],
     }
@@ -62,6 +67,7 @@ def _message(known: MessageType[Any]) -> dict[str, Any]:
         "channel": channel.name,
         "key": channel.key,
         "internal": channel.internal,
+        "unordered": channel.unordered,
         "limit": asdict(channel.limit) if channel.limit is not None else None,
         "details": known.details,
     }

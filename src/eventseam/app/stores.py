@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eventseam.app.settings import BROKERS, Settings, redact
 from eventseam.errors import MissingExtraError, SettingsError
@@ -58,17 +58,22 @@ def open_source(store: Store, hint: Hint) -> LogSource:
 
 def open_broker(settings: Settings, seams: Seams, styles: Mapping[str, Style]) -> Broker:
     """The broker that the settings name, not connected yet. Raises SettingsError, or MissingExtraError."""
-    url = settings.transport_url
-    scheme = url.partition(":")[0].partition("+")[0]
+    broker: Broker = transport_of(settings).connect(settings.transport_url, seams.clock, styles)
+    return broker
+
+
+def transport_of(settings: Settings) -> Any:  # noqa: ANN401 - a module
+    """The module of the broker that the settings name. Raises SettingsError, or MissingExtraError."""
+    scheme = settings.transport_url.partition(":")[0].partition("+")[0]
     try:
         if scheme == "kafka":
-            from eventseam.transports.kafka import connect
-        else:
-            raise SettingsError(f"no transport for {scheme}://. Write one of: {', '.join(BROKERS)}")
+            from eventseam.transports import kafka
+
+            return kafka
     except ModuleNotFoundError as error:
         extra = f"pip install 'eventseam[{scheme}]'"
         raise MissingExtraError(f"{scheme} needs the package {error.name!r}. Install it with: {extra}") from error
-    return connect(url, seams.clock, styles)
+    raise SettingsError(f"no transport for {scheme}://. Write one of: {', '.join(BROKERS)}")
 
 
 def open_database(url: str, settings: Settings, seams: Seams, tx_seconds: float = 0.0) -> Store:

@@ -28,10 +28,15 @@ def _run(args: argparse.Namespace, screen: Screen) -> int:
     screen.show(
         document,
         Fields(list(document["settings"].items())),
+        Fields([(f"transport {name}", _words(value)) for name, value in document["transport"].items()]),
         Table(_HANDLER_COLUMNS, handlers),
         Table(_MESSAGE_COLUMNS, messages),
     )
     return Exit.OK
+
+
+def _words(value: object) -> object:
+    return ", ".join(value) if isinstance(value, list) else value
 
 
 def _handler(service: str, each: dict[str, Any]) -> tuple[object, ...]:

@@ -20,6 +20,7 @@ from eventseam.cli.store import database_of, read, use, write
 from eventseam.cli.target import load_app
 from eventseam.clock import SystemClock
 from eventseam.journal.append import timestamp
+from eventseam.journal.bus import accept_loss, is_on_broker
 from eventseam.journal.rebase import Rebased, rebase
 from eventseam.journal.retention import (
     Dropped,
@@ -157,7 +158,7 @@ def _gaps(found: Sequence[Gap]) -> Table:
 
 
 def _accept_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("readers", nargs="*", metavar="SERVICE", help="whose gap; without any, gaps are listed")
+    parser.add_argument("readers", nargs="*", metavar="READER", help="whose gap; without any, gaps are listed")
     add_database(parser)
 
 
@@ -165,22 +166,25 @@ def _accept(args: argparse.Namespace, screen: Screen) -> int:
     """Accept the gaps of the services that are named. Exit 1 if one of them has none, or gaps are only listed."""
     wanted = frozenset(args.readers)
 
-    async def accept(sql: Sql) -> list[Gap]:
+    async def accept(sql: Sql) -> tuple[list[Gap], list[str]]:
         found = [each for each in await gaps(sql) if not wanted or each.reader in wanted]
         if wanted:
             await accept_gaps(sql, [each.reader for each in found])
-        return found
+        return found, [each for each in sorted(wanted) if is_on_broker(each) and await accept_loss(sql, each)]
 
-    found = write(database_of(args), accept) if wanted else read(database_of(args), gaps)
-    document = {"gaps": [msgspec.structs.asdict(each) for each in found], "accepted": bool(wanted and found)}
-    without = sorted(wanted - {each.reader for each in found})
-    if not found:
+    found, lossy = write(database_of(args), accept) if wanted else read(database_of(args), accept)
+    is_accepted = bool(wanted and (found or lossy))
+    document = {"gaps": [msgspec.structs.asdict(each) for each in found], "brokers": lossy, "accepted": is_accepted}
+    without = sorted(wanted - {each.reader for each in found} - {*lossy})
+    if not found and not lossy:
         screen.show(document, "No gaps." if not wanted else f"No gap of {', '.join(without)}.")
         return Exit.FOUND if wanted else Exit.OK
     what = (
         "Accepted: they go on behind it." if wanted else "Repair what depends on these messages, then name them here."
     )
-    screen.show(document, _gaps(found), what, *([f"No gap of {', '.join(without)}."] if without else []))
+    lines: list[Table | str] = [_gaps(found), what] if found else []
+    lines += [f"Accepted: {', '.join(lossy)} goes on with what is still at the broker."] if lossy else []
+    screen.show(document, *lines, *([f"No gap of {', '.join(without)}."] if without else []))
     return Exit.OK if wanted and not without else Exit.FOUND
 
 
@@ -278,9 +282,14 @@ COMMANDS = (
         summary="let services go on behind messages that were dropped unread",
         details=(
             "Without a name, list the services whose messages were dropped before they had read them. Repair what\n"
-            "depends on these messages, then name the services: they go on behind the gap."
+            "depends on these messages, then name the services: they go on behind the gap. A reader of a broker\n"
+            "(statistics/6@bus) is named by the error that stopped it: it goes on with what is still there."
         ),
-        examples=("eventseam journal accept-gap", "eventseam journal accept-gap statistics"),
+        examples=(
+            "eventseam journal accept-gap",
+            "eventseam journal accept-gap statistics",
+            "eventseam journal accept-gap statistics/6@bus",
+        ),
         arguments=_accept_arguments,
         run=_accept,
         exits=_CHANGES,

@@ -8,7 +8,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from eventseam.cli import db, demo, describe, dlq, journal, lag, outbox, republish, run
+from eventseam.cli import db, demo, describe, dlq, journal, lag, outbox, republish, run, topology
 from eventseam.cli.exits import Exit, complaint, exit_for
 from eventseam.cli.parsing import Command, build_parser
 from eventseam.cli.render import Screen
@@ -26,6 +26,7 @@ COMMANDS: tuple[Command, ...] = (
     *dlq.COMMANDS,
     *db.COMMANDS,
     *journal.COMMANDS,
+    *topology.COMMANDS,
     republish.COMMAND,
     demo.COMMAND,
 )

@@ -58,6 +58,7 @@ GROUPS = MappingProxyType(
         "dlq": "dead letters, and what waits behind them",
         "db": "the schema of the database, and the server it is on",
         "journal": "what the journal keeps, who reads it, and what to do after a restore",
+        "topology": "channels and partitions at a broker",
     }
 )
 """The words that are followed by a second one, and what they are about."""
@@ -149,6 +150,13 @@ def seconds(text: str) -> float:
     if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text):
         raise argparse.ArgumentTypeError(f"must be a number of seconds, not '{text}'")
     return float(text)
+
+
+def row_count(text: str) -> int:
+    """An argparse type: how many, not negative."""
+    if not re.fullmatch(r"\d{1,18}", text):
+        raise argparse.ArgumentTypeError(f"must be a number, not '{text}'")
+    return int(text)
 
 
 def hours(text: str) -> float:

@@ -43,13 +43,14 @@ class Limit:
 
 
 class ChannelOptions(TypedDict, total=False):
-    """What a channel may be told beside its name and key. Defaults: False, None, None, "structured", None."""
+    """What a channel may be told beside its name and key. Defaults: False, None, None, "structured", None, False."""
 
     internal: bool
     limit: Limit | None
     rename: Literal["camel"] | None
     mode: Literal["structured", "binary"]
     plain: str | None
+    unordered: bool
 
 
 class Channel:
@@ -58,10 +59,11 @@ class Channel:
     `internal` channels carry domain events and never leave their service. `rename="camel"` writes orderId for order_id.
     `mode` is how CloudEvents travel: "structured" in one JSON document, "binary" with attributes in headers. `plain` is
     the type, by its name on the wire, for which messages of other programs are taken that are no CloudEvents: without
-    it they become dead letters.
+    it they become dead letters. `unordered=True` says that its handlers can do without the order: only such channels
+    may go by a transport that keeps none, and where one keeps it, it is kept all the same.
     """
 
-    __slots__ = ("_types", "internal", "key", "limit", "mode", "name", "plain", "rename")
+    __slots__ = ("_types", "internal", "key", "limit", "mode", "name", "plain", "rename", "unordered")
 
     name: str
     key: str
@@ -70,13 +72,14 @@ class Channel:
     rename: Literal["camel"] | None
     mode: Literal["structured", "binary"]
     plain: str | None
+    unordered: bool
 
     def __init__(self, name: str, *, key: str, **options: Unpack[ChannelOptions]) -> None:
         """Declare a channel. Raises WiringError for names and options that cannot be used."""
         unknown = ", ".join(sorted(options.keys() - ChannelOptions.__optional_keys__))
         if unknown:
             raise WiringError(
-                f"Channel({name!r}): no option {unknown}. It has internal, limit, rename, mode and plain."
+                f"Channel({name!r}): no option {unknown}. It has internal, limit, rename, mode, plain and unordered."
             )
         rename, mode = options.get("rename"), options.get("mode", "structured")
         if not key.isidentifier():
@@ -90,6 +93,7 @@ class Channel:
         self._set("rename", rename)
         self._set("mode", mode)
         self._set("plain", options.get("plain"))
+        self._set("unordered", options.get("unordered", False))
         self._set("_types", {})
 
     def _set(self, name: str, value: object) -> None:

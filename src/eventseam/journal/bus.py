@@ -15,6 +15,7 @@ import msgspec
 from eventseam.errors import StorageError, WiringError
 from eventseam.journal.append import timestamp
 from eventseam.journal.retention import forget_reader, gaps, inbox_dropped, needs
+from eventseam.ports.cursors import accepted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,6 +136,18 @@ async def _refuse_repeats(sql: Sql, moving: Moving) -> None:
             "and inboxes do not remember that time. Run the app without EVENTSEAM_TRANSPORT until `eventseam lag` "
             "shows 0, then set it. A reader that will never run again: eventseam journal forget-reader"
         )
+
+
+async def accept_loss(sql: Sql, reader: str) -> bool:
+    """Let a reader of a broker go on with what is there, whatever it has lost; False if there is no such reader.
+
+    Its owner is fenced. What it has finished behind its position comes again, which its inbox absorbs.
+    """
+    rows = [row for row in await sql.rows("apart_cursors", [reader]) if row[2] is not None]
+    for _, slot, text, _ in rows:
+        cursor = accepted(tuple(map(tuple, msgspec.json.decode(text))))
+        await sql.changed("put_cursor", reader, slot, msgspec.json.encode(cursor).decode())
+    return bool(rows)
 
 
 class BusMemory:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from eventseam.journal.bus import ON_BUS, RELAY
 from eventseam.journal.source import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from eventseam.ports.sql import Sql
@@ -33,23 +34,29 @@ class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lag(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a reader is behind on one slot: everything up to `position` is finished; the age of the oldest rest."""
+    """How far a reader is behind on one slot: everything up to `position` is finished; the age of the oldest rest.
+
+    None is what this database cannot know of a reader whose messages are elsewhere.
+    """
 
     service: str
     slot: int
-    position: int
-    behind_messages: int
-    behind_seconds: float
+    position: int | None
+    behind_messages: int | None
+    behind_seconds: float | None
     owner: str | None
 
 
 class ReaderLag(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a reader is behind on all its slots: the least position, the sum of messages, the oldest of them."""
+    """How far a reader is behind on all its slots: the least position, the sum of messages, the oldest of them.
+
+    None where it is not known of one slot.
+    """
 
     service: str
-    position: int
-    behind_messages: int
-    behind_seconds: float
+    position: int | None
+    behind_messages: int | None
+    behind_seconds: float | None
     owners: tuple[str, ...]
     slots: tuple[Lag, ...]
 
@@ -66,6 +73,12 @@ async def lag(sql: Sql, now: datetime) -> list[Lag]:
     """Every reader's slots. Positions are saved with each apply, and once a second where nothing is applied."""
     found: list[Lag] = []
     for reader, slot, position, owner, count, oldest in await sql.rows("lag"):
+        if reader.endswith(ON_BUS) and reader != RELAY:
+            unknown = Lag(
+                service=reader, slot=slot, position=None, behind_messages=None, behind_seconds=None, owner=owner
+            )
+            found.append(unknown)
+            continue
         since = moment(oldest) if oldest else None
         age = max(0.0, (now - since).total_seconds()) if since else 0.0
         found.append(
@@ -82,11 +95,16 @@ def by_reader(slots: Iterable[Lag]) -> list[ReaderLag]:
     return [
         ReaderLag(
             service=name,
-            position=min(each.position for each in group),
-            behind_messages=sum(each.behind_messages for each in group),
-            behind_seconds=max(each.behind_seconds for each in group),
+            position=_over(min, [each.position for each in group]),
+            behind_messages=_over(sum, [each.behind_messages for each in group]),
+            behind_seconds=_over(max, [each.behind_seconds for each in group]),
             owners=tuple(sorted({each.owner for each in group if each.owner})),
             slots=tuple(group),
         )
         for name, group in sorted(groups.items())
     ]
+
+
+def _over(fold: Callable[[list[Any]], Any], values: list[Any]) -> Any:  # noqa: ANN401 - a number or None
+    """What `fold` makes of numbers; None if one is not known."""
+    return None if None in values else fold(values)

@@ -22,3 +22,9 @@ SELECT DISTINCT lane, slot FROM unsettled WHERE service = $1 AND handler IN (SEL
 
 -- move_lane: the unsettled messages of a lane, whatever the handler of an array, belong to another slot from now on
 UPDATE unsettled SET slot = $4 WHERE service = $1 AND lane = $2 AND handler IN (SELECT value FROM json_each($3));
+
+-- put_cursor: a reader goes on at a cursor (JSON) on a slot; whoever owns it is fenced
+UPDATE positions SET cursor = $3, beyond = '[]', rev = rev + 1 WHERE reader = $1 AND slot = $2;
+
+-- fence_reader: whoever owns a slot of a reader loads it again
+UPDATE positions SET rev = rev + 1 WHERE reader = $1;
