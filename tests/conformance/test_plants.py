@@ -6,8 +6,9 @@ import pytest
 
 from eventseam.testing.conformance import PASSES, SCENARIOS, check
 from tests.conformance.memory import memory_stage
-from tests.conformance.plants import LOG, PLANTS, QUEUE, Wrapped, planted_stage
-from tests.conformance.plants import plant as planted
+from tests.conformance.planted import LOG, PLANTS, QUEUE, planted_stage
+from tests.conformance.planted import plant as planted
+from tests.conformance.plants import Wrapped
 
 PATIENCE_SECONDS = 1.0
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -68,6 +68,23 @@ async def two_owners_share_the_slots(scene: Scene) -> None:
     assert not twice, f"{len(twice)} messages came to both owners"
 
 
+@scenario(Feature.BLOCKS, Feature.ORDER)
+async def slots_that_stay_go_on_when_others_join(scene: Scene) -> None:
+    """What is under way in them does not come again, although nothing of it is stored."""
+    broker = await scene.broker()
+    channel = await scene.channel(broker)
+    reader = await scene.reader(broker, channel, slots=range(scene.slots // 2))
+    sent = scene.messages(channel, 200, 50)
+    sink = broker.sink()
+    await scene.publish(sink, sent[:100])
+    await reader.until(lambda: len(reader.got) > 0, lambda: "nothing came in the first half of the slots")
+    await reader.own_more(range(scene.slots))
+    await scene.publish(sink, sent[100:])
+    await reader.until_came(sent)
+    twice = len(reader.ids) - len(set(reader.ids))
+    assert not twice, f"{twice} messages came twice to one owner"
+
+
 @scenario()
 async def two_readers_each_get_everything(scene: Scene) -> None:
     """Readers of different names know nothing of each other."""

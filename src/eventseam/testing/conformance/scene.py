@@ -68,13 +68,25 @@ class Reader:
         self._revision = self._scene.next_revision()
         await self._scene.again(self._load)
 
+    async def own_more(self, slots: Iterable[int]) -> None:
+        """Own these slots as well, and go on in those that it has."""
+        more = [slot for slot in slots if slot not in self._slots]
+        found = await self._cursors(more)
+        self._slots += tuple(more)
+        await self.log.own(self._slots)
+        self.at |= found
+
     async def _load(self) -> None:
         await self.log.prepare()
-        found = {slot: self.kept[slot] for slot in self._slots if slot in self.kept}
-        if self.log.memory is not None:
-            found |= await self.log.memory.load(dict.fromkeys(self._slots, self._revision))
+        found = await self._cursors(self._slots)
         await self.log.own(self._slots)
         self.at = found
+
+    async def _cursors(self, slots: Sequence[int]) -> dict[int, Cursor]:
+        found = {slot: self.kept[slot] for slot in slots if slot in self.kept}
+        if self.log.memory is not None:
+            found |= await self.log.memory.load(dict.fromkeys(slots, self._revision))
+        return found
 
     async def fetch(self, slots: Iterable[int] | None = None) -> Sequence[Page]:
         """Fetch once behind where it is, of some slots (all that it owns), and note what came."""
