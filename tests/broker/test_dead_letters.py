@@ -181,7 +181,7 @@ async def test_what_is_no_message_arrives_byte_by_byte(town, redrive):
     await town.run()
     ((key, value, headers),) = town.copies()
     assert ("k", raw, "unrouted") == (key, value, headers["handler"])
-    assert headers["error-message"].startswith("Undecodable: no CloudEvent")
+    assert headers["error-message"].startswith("UnknownType: no CloudEvent")
     town.query("DELETE FROM unsettled")
     town.query("DELETE FROM processed_events")
     assert (0, counted(restored=1)) == await redrive("--from-channel", "talk")

@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from msgspec import Struct
 
 from eventseam import App, Channel, Ctx, Seams, Service, Settings
+from eventseam.cli.main import main
 from eventseam.errors import OutcomeUnknown
 from eventseam.transports.kafka import KafkaSink, connect
 from tests.docs import snippets
@@ -134,6 +135,11 @@ def send(js: packaged.KafkaJs, shop: Shop, folder: Path, *messages: dict[str, An
     program = folder / "plain.mjs"
     shutil.copy(Path(__file__).with_name("producer.mjs"), program)
     js.run(program, shop.servers, told={"topic": shop.topic, "messages": messages})
+
+
+def plain(key: str, n: int, headers: dict[str, str]) -> dict[str, Any]:
+    """A plain message, for `Shop.produce`."""
+    return {"key": key, "value": json.dumps({"order_id": key, "total": "1", "line_count": n}), "headers": headers}
 
 
 @pytest.fixture
@@ -255,8 +261,24 @@ async def test_a_plain_message_is_a_dead_letter_whose_reason_names_the_fix_where
         await shop.until(shop.rows)
     assert ["o2"] == [row[0] for row in shop.rows()]
     (reason,) = shop.reasons()
-    assert "write Channel('order', ..., plain='that.type')" in reason
+    assert "write Channel('order', ..., plain='that.type'), deploy, and run: eventseam dlq redrive" in reason
     assert [(b'{"order_id": "o1", "total": "1", "line_count": 1}',)] == shop.rows("SELECT body FROM unsettled")
+
+
+async def test_plain_messages_that_are_dead_letters_are_applied_by_a_redrive_once_their_channel_takes_them(
+    kafka_url, tmp_path
+):
+    shop = Shop(tmp_path, kafka_url)
+    async with shop.app.running():
+        shop.produce(plain("o1", 1, {"event-id": "a-1", "correlation-id": "flow"}), plain("o1", 2, {"event-id": "a-2"}))
+        await shop.until(lambda: len(shop.rows("SELECT id FROM unsettled")) == 2)
+    shop = Shop(tmp_path, kafka_url, plain="order.placed")
+    redrive = ["dlq", "redrive", "--all", "--database", f"sqlite:///{shop.file}"]
+    assert 0 == await asyncio.to_thread(main, redrive)
+    async with shop.app.running():
+        await shop.until(lambda: len(shop.rows()) == 2)
+    assert [("o1", 1, "a-1", "flow"), ("o1", 2, "a-2", "a-2")] == shop.rows()
+    assert [] == shop.rows("SELECT * FROM unsettled")
 
 
 JUNK: dict[str, dict[str, Any]] = {

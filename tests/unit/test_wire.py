@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventseam.ports.wire import UNREADABLE, Place, Style, inward
+from eventseam.ports.wire import UNREADABLE, Place, Style, inward, outward
 
 PLAIN = Style(plain="order.placed")
 HEADER = st.tuples(
@@ -22,6 +22,17 @@ def read(*headers, body=b"{}", key=b"o1", style=PLAIN):
 def test_a_plain_messages_ids_are_read_in_any_case():
     envelope = read(("Event-ID", b"a-1"), ("CORRELATION-ID", b"flow")).envelope
     assert ("order.placed", "a-1", "flow", "o1") == (envelope.type, envelope.id, envelope.correlation_id, envelope.key)
+
+
+def test_a_plain_message_has_its_ids_also_where_its_channel_does_not_say_which_type_it_is():
+    got = read(("event-id", b"a-1"), style=Style())
+    assert ("plain:order", "a-1", "o1", None) == (got.envelope.type, got.envelope.id, got.envelope.key, got.problem)
+
+
+@pytest.mark.parametrize("body", [b"{}", b"\xff"])
+def test_a_plain_message_that_is_a_dead_letter_is_copied_byte_by_byte(body):
+    headers, copied = outward(read(body=body, style=Style()), Style())
+    assert (body, "plain:order") == (copied, headers["ce_type"])
 
 
 def test_a_plain_message_without_headers_has_the_name_of_its_place_as_id_and_starts_a_flow():

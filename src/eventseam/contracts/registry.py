@@ -9,12 +9,16 @@ from bisect import bisect
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from eventseam.contracts.cloudevents import STRUCTURED
 from eventseam.contracts.codec import DEFAULT_CAPS, Caps
 from eventseam.contracts.message import MessageType, message_type
 from eventseam.errors import Undecodable, UnknownType, WiringError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+PLAIN = "plain:"
+"""Before a channel's name: the type of its plain messages while the channel does not say which they are."""
 
 _NAME_CHARACTERS_MAX = 128
 _NEIGHBOURS = 16  # on either side in the alphabet: a flood of unknown names must not cost a search through all
@@ -23,11 +27,12 @@ _NEIGHBOURS = 16  # on either side in the alphabet: a flood of unknown names mus
 class Registry:
     """The message types that a service reads, by exact name and version. Complete when built; never grows.
 
-    It holds the given types, the older versions that upcast to them and the newer ones they become. Raises WiringError,
-    when built, if one name belongs to two channels or a class cannot be read from JSON.
+    It holds the given types, the older versions that upcast to them and the newer ones they become. A channel's plain
+    messages that came before it said which they are become that type too. Raises WiringError, when built, if one name
+    belongs to two channels or a class cannot be read from JSON.
     """
 
-    __slots__ = ("_by_wire", "_direct", "_names", "_newest", "_wires")
+    __slots__ = ("_by_wire", "_direct", "_names", "_newest", "_types", "_wires")
 
     def __init__(self, types: Iterable[MessageType[Any]]) -> None:
         """Close over `types`."""
@@ -38,16 +43,21 @@ class Registry:
                     raise _twice(each, self._by_wire[each.wire])
                 _ = each.codec
         self._names = sorted(self._by_wire)
-        self._newest = {each: _newest(each) for each in self._by_wire.values()}
+        self._types = tuple(self._by_wire.values())
+        self._newest = {each: _newest(each) for each in self._types}
+        self._by_wire |= {
+            f"{PLAIN}{each.channel.name}": each for each in self._types if each.wire == each.channel.plain
+        }
         self._direct = {wire: each.codec.decode for wire, each in self._by_wire.items() if each.successor is None}
         self._wires: dict[MessageType[Any], tuple[str, ...]] = {}
-        for each, end in self._newest.items():
-            self._wires[end] = (*self._wires.get(end, ()), each.wire)
+        for wire, each in self._by_wire.items():
+            end = self._newest[each]
+            self._wires[end] = (*self._wires.get(end, ()), wire)
 
     @property
     def types(self) -> tuple[MessageType[Any], ...]:
         """All message types, in the order given."""
-        return tuple(self._by_wire.values())
+        return self._types
 
     def find(self, wire: str) -> MessageType[Any]:
         """The type of exactly this name and version. Raises UnknownType with what is known that comes near."""
@@ -80,12 +90,18 @@ class Registry:
         return self._wires.get(declared, ())
 
     def _unknown(self, wire: str) -> str:
+        if wire.startswith(PLAIN):
+            channel = wire.removeprefix(PLAIN)[:_NAME_CHARACTERS_MAX]
+            return (
+                f"no CloudEvent: neither content type {STRUCTURED} nor header ce_specversion. If it is a plain "
+                f"message, write Channel({channel!r}, ..., plain='that.type'), deploy, and run: eventseam dlq redrive"
+            )
         wire = wire[:_NAME_CHARACTERS_MAX]
         name, _, version = wire.rpartition(".v")
         base = name if name and version.isdigit() else wire
         if version == "1" and base in self._by_wire:
             return f"no message type {wire!r}: version 1 is written without .v1. Write '{base}'."
-        known = ", ".join(str(each.version) for each in self._by_wire.values() if each.name == base)
+        known = ", ".join(str(each.version) for each in self._types if each.name == base)
         if known:
             return f"'{base}' is known in version {known} only; this is {wire!r}. Deploy the code that reads it."
         at = bisect(self._names, base)

@@ -12,6 +12,7 @@ from eventseam.contracts.cloudevents import STRUCTURED, UNKNOWN_TIME, Mode, from
 from eventseam.contracts.codec import DEFAULT_CAPS, Caps
 from eventseam.contracts.envelope import Envelope
 from eventseam.contracts.message import KEY_BYTES_MAX, flaw_of
+from eventseam.contracts.registry import PLAIN
 from eventseam.errors import TooLarge, Undecodable
 from eventseam.ports.transport import DEAD_LETTERS, Received
 
@@ -29,7 +30,8 @@ UNREADABLE = "unreadable"
 class Style(NamedTuple):
     """How a channel's messages travel: the mode of CloudEvents, and which type a plain message is taken for.
 
-    A plain message has no attributes of CloudEvents. Without `plain` it becomes a dead letter.
+    A plain message has no attributes of CloudEvents. Without `plain` it has a type that nothing knows, and becomes a
+    dead letter; with it such dead letters can be read.
     """
 
     mode: Mode = "structured"
@@ -55,7 +57,8 @@ def outward(message: Received, style: Style, prefix: str = "ce_") -> tuple[dict[
     The copy of a dead letter of which no envelope could be made has the body that came: its attributes are headers.
     """
     body = message.body if isinstance(message.body, bytes) else message.body.encode("utf-8", "surrogateescape")
-    mode: Mode = "binary" if message.envelope.type == UNREADABLE else style.mode
+    is_as_it_came = message.envelope.type.startswith((UNREADABLE, PLAIN))
+    mode: Mode = "binary" if is_as_it_came else style.mode
     headers, wire = to_wire(message.envelope, body, mode=mode, prefix=prefix)
     if message.headers:
         headers.update(message.headers)
@@ -179,12 +182,7 @@ def _bounded(names: Mapping[str, str], caps: Caps) -> dict[str, str]:
 
 
 def _plain(names: Mapping[str, str], key: str | None, place: Place, style: Style) -> Envelope:
-    """The envelope of a plain message. Raises Undecodable where its channel takes none."""
-    if style.plain is None:
-        raise Undecodable(
-            f"no CloudEvent: neither content type {STRUCTURED} nor header ce_specversion. To take plain messages for "
-            f"one type, write Channel({place.channel!r}, ..., plain='that.type')"
-        )
+    """The envelope of a plain message. Raises Undecodable."""
     message_id = names.get("event-id") or place.name
     for name, text in (("event-id", message_id), ("correlation-id", names.get("correlation-id", ""))):
         flaw = flaw_of(text, KEY_BYTES_MAX)
@@ -192,7 +190,7 @@ def _plain(names: Mapping[str, str], key: str | None, place: Place, style: Style
             raise Undecodable(f"its header {name} {flaw}")
     return Envelope(
         id=message_id,
-        type=style.plain,
+        type=style.plain or f"{PLAIN}{place.channel}",
         source=place.channel,
         channel=place.channel,
         key=key or message_id,

@@ -43,6 +43,19 @@ def test_the_newest_version_arrives_as_it_is():
     assert OrderConfirmed("7") == registry.decode("order.confirmed", b'{"order_id":"7"}')
 
 
+def test_a_plain_message_is_read_as_the_type_that_its_channel_names_and_else_says_how_to_name_one():
+    silent, plain = versions(name="a"), Channel("chain", key="id", plain="b")
+    named = plain.event("b")(msgspec.defstruct("B", ["id"]))
+    with pytest.raises(
+        UnknownType, match=r"write Channel\('chain', ..., plain='that.type'\), deploy, and run: eventseam"
+    ):
+        Registry(map(message_type, silent[:1])).decode("plain:chain", b"{}")
+    both = Registry(plain.types)
+    assert named("1") == both.decode("plain:chain", b'{"id":"1"}')
+    assert ("b", "plain:chain") == both.wires_for(message_type(named))
+    assert plain.types == both.types
+
+
 def test_an_unknown_version_names_the_versions_that_are_known():
     with pytest.raises(
         UnknownType, match=r"'order.placed' is known in version 1, 2, 3 only; this is 'order.placed.v4'"
