@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from textwrap import dedent
 
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from eventseam import App, Settings
 from eventseam.cli.main import main
+from tests.support import file
+from tests.support.place import tables_for
 from tests.support.run import until
 from tests.support.talk import Said, ears, hear
 
@@ -44,11 +44,22 @@ class Place:
         self.file = folder / "db"
         self.address = url.removeprefix("kafka://").partition("?")[0].rstrip("/")
         self.admin = AdminClient({"bootstrap.servers": self.address})
-        (folder / "grown_app.py").write_text(dedent(MODULE).format(database=self.database, url=url))
+        self.module = folder / "grown_app.py"
+        self.write_module(self.database)
 
-    def app(self, fails=(), **changes) -> App:
-        settings = {"database": self.database, "transport": self.url, "durability": "normal", **changes}
-        return App(listener(fails), settings=Settings(**settings))
+    def write_module(self, database) -> str:
+        """The module that commands load, with this database."""
+        self.module.write_text(dedent(MODULE).format(database=database, url=self.url))
+        return database
+
+    def app(self, fails=()) -> App:
+        service = listener(fails)
+        service.tables = tables_for(self._where, service.tables)
+        return App(service, settings=Settings(database=self.database, transport=self.url, durability="normal"))
+
+    @property
+    def _where(self):
+        return self.file if self.database.startswith("sqlite") else self.database
 
     async def run(self, *messages, fails=()) -> None:
         """Publish, and run until everything is handled but for the keys that fail, which are to be tried again."""
@@ -63,8 +74,7 @@ class Place:
                 await app.wait_idle(30)
 
     def query(self, statement, *args):
-        with closing(sqlite3.connect(self.file)) as connection, connection:
-            return connection.execute(statement, args).fetchall()
+        return file.query(self._where, statement, *args)
 
     def heard(self):
         """The numbers that were heard of each key, in order."""
@@ -85,6 +95,11 @@ class Place:
     def grow(self, name, partitions) -> None:
         topic = self.topic(name)
         self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result()
+
+    def trim(self, name, partition) -> None:
+        """Drop every message of a partition, read or not."""
+        place = TopicPartition(self.topic(name), partition, -1)
+        self.admin.delete_records([place])[place].result()
 
     def put(self, name, partition, key, body) -> None:
         """Publish as another program does that knows CloudEvents."""

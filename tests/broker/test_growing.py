@@ -1,4 +1,4 @@
-"""A topic that was given more partitions: refused until it is accepted, and then nothing is lost, doubled or overtaken."""
+"""A topic with added partitions is refused until it is accepted; then nothing is lost, doubled or overtaken."""
 
 from __future__ import annotations
 
@@ -10,19 +10,11 @@ from confluent_kafka import murmur2
 
 from eventseam import StorageError
 from eventseam.cli.exits import Exit
-from tests.broker.grown import Place, command
+from tests.broker.grown import command
 from tests.support.talk import Said
 
 KEYS = [f"k{n}" for n in range(40)]
 ACCEPT = ("topology", "accept", "talk", "grown_app:create")
-
-
-@pytest.fixture
-def place(kafka_url, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(__import__("sys").modules, "grown_app", raising=False)
-    return Place(tmp_path, f"{kafka_url}&partitions=3")
 
 
 async def accept(*more) -> int:
@@ -41,7 +33,7 @@ async def test_after_accepting_order_is_kept_and_nothing_is_lost_or_doubled(plac
     assert Exit.OK == await accept()
     await place.run(*said(2, 3))
     await place.run(*said(4))
-    assert dict.fromkeys(KEYS, [0, 1, 2, 3, 4]) == place.heard()
+    assert {key: [0, 1, 2, 3, 4] for key in KEYS} == place.heard()
     assert any(murmur2(key.encode(), 8) >= 3 for key in KEYS)
 
 
@@ -55,7 +47,7 @@ async def test_what_is_not_relayed_yet_comes_after_what_was(place):
     )
     assert Exit.OK == await accept()
     await place.run()
-    assert dict.fromkeys(KEYS, [0, 1]) == place.heard()
+    assert {key: [0, 1] for key in KEYS} == place.heard()
 
 
 async def test_what_other_programs_put_into_new_partitions_before_is_read(place):
@@ -77,7 +69,7 @@ async def test_what_is_unsettled_goes_with_its_key_to_its_new_slot(place):
     slots = place.query("SELECT lane, slot FROM unsettled")
     assert {(key, murmur2(key.encode(), 8)) for key in held} == set(slots)
     await place.run(*said(1))
-    assert dict.fromkeys(KEYS, [0, 1]) == place.heard()
+    assert {key: [0, 1] for key in KEYS} == place.heard()
 
 
 async def test_unread_messages_refuse_it_unless_their_order_is_given_up(place, capsys):
@@ -103,7 +95,7 @@ async def test_a_running_app_refuses_it_and_goes_on_in_the_old_partitions(place,
         await app.wait_idle(30)
     assert Exit.OK == await accept()
     await place.run(*said(2))
-    assert dict.fromkeys(KEYS, [0, 1, 2]) == place.heard()
+    assert {key: [0, 1, 2] for key in KEYS} == place.heard()
 
 
 async def test_nothing_to_accept_is_said_and_changes_nothing(place, capsys):
@@ -133,3 +125,12 @@ async def test_the_places_of_channels_do_not_shift_in_the_reader_that_is_left(pl
     new = dict(place.query("SELECT slot, cursor FROM positions WHERE reader = 'ears/8@bus'"))
     assert {slot: json.loads(cursor) for slot, cursor in old} == {slot: json.loads(new[slot]) for slot in range(3)}
     assert [[0]] * 5 == [[spot[2] for spot in json.loads(new[slot])] for slot in range(3, 8)]
+
+
+async def test_it_is_accepted_on_postgresql_too(place, postgres_url):
+    place.database = place.write_module(postgres_url)
+    await place.run(*said(0))
+    place.grow("talk", 8)
+    assert Exit.OK == await accept()
+    await place.run(*said(1))
+    assert {key: [0, 1] for key in KEYS} == place.heard()
