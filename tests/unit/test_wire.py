@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from eventseam.ports.wire import UNREADABLE, Place, Style, inward, outward
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PLAIN = Style(plain="order.placed")
 HEADER = st.tuples(
     st.sampled_from(["content-type", "event-id", "Correlation-ID", "ce_specversion", "traceparent", "x"]) | st.text(),
@@ -22,6 +23,12 @@ def read(*headers, body=b"{}", key=b"o1", style=PLAIN):
 def test_a_plain_messages_ids_are_read_in_any_case():
     envelope = read(("Event-ID", b"a-1"), ("CORRELATION-ID", b"flow")).envelope
     assert ("order.placed", "a-1", "flow", "o1") == (envelope.type, envelope.id, envelope.correlation_id, envelope.key)
+
+
+@pytest.mark.parametrize("trace, expected", [(TRACE, TRACE), ("00-0-0-00", None), ("", None)])
+def test_a_plain_message_goes_on_with_the_trace_that_it_came_with_if_that_is_one(trace, expected):
+    got = read(("Traceparent", trace))
+    assert (None, expected) == (got.problem, got.envelope.trace)
 
 
 def test_a_plain_message_has_its_ids_also_where_its_channel_does_not_say_which_type_it_is():

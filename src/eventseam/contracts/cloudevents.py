@@ -134,6 +134,11 @@ def _is_plain(document: bytes, around_data: int) -> bool:
     return around_data <= KEY_BYTES_MAX and document.isascii() and b"\\" not in document and b"\x7f" not in document
 
 
+def trace_of(header: str | None) -> str | None:
+    """The trace context in a header `traceparent`: one that is not well-formed is none (W3C §4.3)."""
+    return header if header is not None and _TRACE.fullmatch(header) else None
+
+
 def _document(envelope: Envelope) -> _Document:
     return _Document(
         specversion="1.0",
@@ -155,12 +160,9 @@ def _document(envelope: Envelope) -> _Document:
 
 
 def _envelope(document: _Document, received: datetime, hop: str | None) -> Envelope:
-    """The envelope of a document. A hop's trace context that is not well-formed is no trace context (W3C §4.3)."""
+    """The envelope of a document; `hop` is the trace context of the message that it came in."""
     if document.specversion != "1.0":
         raise Undecodable(f"specversion is {document.specversion[:20]!r}, not '1.0'")
-    start = document.traceparent
-    if start is None and hop is not None and _TRACE.fullmatch(hop):
-        start = hop
     return Envelope(
         id=document.id,
         type=document.type,
@@ -170,7 +172,7 @@ def _envelope(document: _Document, received: datetime, hop: str | None) -> Envel
         time=document.time or received,
         correlation_id=document.correlationid or document.id,
         causation_id=document.causationid,
-        trace=start,
+        trace=trace_of(hop) if document.traceparent is None else document.traceparent,
         sequence=_sequence(document.sequence),
         content_type=document.datacontenttype or JSON,
         schema_id=document.dataschema,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from eventseam.contracts.cloudevents import STRUCTURED, UNKNOWN_TIME, Mode, from_document, from_wire, to_wire
+from eventseam.contracts.cloudevents import STRUCTURED, UNKNOWN_TIME, Mode, from_document, from_wire, to_wire, trace_of
 from eventseam.contracts.codec import DEFAULT_CAPS, Caps
 from eventseam.contracts.envelope import Envelope
 from eventseam.contracts.message import KEY_BYTES_MAX, flaw_of
@@ -196,6 +196,7 @@ def _plain(names: Mapping[str, str], key: str | None, place: Place, style: Style
         key=key or message_id,
         time=place.time,
         correlation_id=names.get("correlation-id") or message_id,
+        trace=trace_of(names.get("traceparent")),
     )
 
 
