@@ -128,7 +128,8 @@ async def what_is_no_message_comes_with_its_problem(scene: Scene) -> None:
         return [each.message.problem or "" for each in reader.got if each.message.envelope.id not in ours]
 
     await reader.until(lambda: len(problems()) >= len(_junk()), lambda: f"of {len(_junk())} only came: {problems()}")
-    assert all(problems()), f"junk came without a problem: {problems()}"
+    plain = sum(not headers for headers, _ in _junk())  # which its channel may take for a message of one type
+    assert sum(map(bool, problems())) >= len(_junk()) - plain, f"junk came without a problem: {problems()}"
     honest = [each for each in reader.got if each.message.envelope.id in ours]
     assert not any(each.message.problem for each in honest), "an honest message came with a problem"
 
