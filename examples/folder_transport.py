@@ -26,7 +26,6 @@ from eventseam.ports.wire import Place, Style, inward, outward
 from eventseam.threads import Threads
 
 BODY_BYTES_MAX = 1_048_576
-PARTITIONS = 4
 
 
 class Note(msgspec.Struct):
@@ -118,7 +117,7 @@ class FolderBroker:
         if any(len(message.body) > BODY_BYTES_MAX for message in batch):
             raise TooLarge(f"a body is larger than {BODY_BYTES_MAX:,} bytes")
         channels = {message.envelope.channel for message in batch}
-        await self.create(dict.fromkeys(channels, PARTITIONS))
+        await self.create(dict.fromkeys(channels, 4))  # those that are not there
         await self.run(self.publish_now, batch, await self.layouts(channels))
 
     def publish_now(self, batch: Sequence[Received], layouts: Mapping[str, Layout]) -> None:
