@@ -173,8 +173,7 @@ class App:
         room = self._started()
         if service.name not in {each.name for each in self.services}:
             raise WiringError(f"{service.name} is no service of this app. It has: {', '.join(self._names())}")
-        internal = frozenset(known.channel.name for known in self.registry.types if known.channel.internal)
-        journals = room.bus.journals(room.store, internal) if room.bus else [Journal(room.store)]
+        journals = room.bus.journals(room.store, self, service) if room.bus else [Journal(room.store)]
         awaited = Awaited(journals, service.name, message_ids)
         try:
             async with asyncio.timeout(timeout_seconds):

@@ -7,6 +7,7 @@ at which they were made, which bounds how far back it is looked for.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,10 +41,15 @@ def known_as(message_ids: Iterable[str | uuid.UUID]) -> dict[str, str]:
 
 
 class Journal(NamedTuple):
-    """Where a service reads, and the channels that it reads there; None means all."""
+    """Where messages of a service are found, and the channels that it has of there; None means all.
+
+    Where it reads them from a broker, `handlers` tells how many of its handlers take a type: it has finished a message
+    when so many have taken it. Else its position tells.
+    """
 
     store: Store
     channels: frozenset[str] | None = None
+    handlers: Callable[[str], int] | None = None
 
 
 class Arrival:
@@ -64,10 +70,21 @@ class Arrival:
         if self.missing:
             await self._find()
         waiting = [position for position, message_id in self._places.items() if message_id not in self.finished]
-        if waiting:
+        if waiting and self._journal.handlers is not None:
+            await self._count(waiting, self._journal.handlers)
+        elif waiting:
             rows = await self._journal.store.ask("unfinished_rows", self._service, waiting)
             unfinished = {row[0] for row in rows}
             self.finished.update(self._places[position] for position in waiting if position not in unfinished)
+
+    async def _count(self, waiting: list[int], handlers: Callable[[str], int]) -> None:
+        """Look how many handlers have taken what waits."""
+        ask = self._journal.store.ask
+        asked = sorted({spelling for spelling, name in self._spellings.items() if name not in self.finished})
+        taken = {self._spellings[row[0]]: row[1] for row in await ask("taken_by", self._service, asked)}
+        for position, wire in await ask("types_at", waiting):
+            if taken.get(self._places[position], 0) >= handlers(wire):
+                self.finished.add(self._places[position])
 
     async def _find(self) -> None:
         """Look from the newest row back to the time at which the oldest of the messages was made."""

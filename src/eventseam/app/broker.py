@@ -6,30 +6,30 @@ slot in all of them; others are readers of their own.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from eventseam.app.bus import Part, is_internal, moving_of, part_inside, public, rows_inside
+from eventseam.app.arrival import Journal
+from eventseam.app.bus import Part, internal, is_internal, moving_of, part_inside, public, rows_inside
 from eventseam.app.capabilities import refuse_lacking, warn_of_lateness
 from eventseam.app.service import Service
 from eventseam.delivery.acks import as_log
 from eventseam.errors import StorageError, StorageUnavailable, WiringError
 from eventseam.journal.bus import RELAY, on_broker, refuse_other_bus, start_relay
-from eventseam.ports.transport import DEAD_LETTERS, Cursor
+from eventseam.ports.transport import DEAD_LETTERS, Cursor, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterable, Sequence
 
     from eventseam.app.app import App
-    from eventseam.app.arrival import Journal
     from eventseam.app.declare import Declaration
     from eventseam.delivery.handler import Handler
     from eventseam.ports.sql import Sql, Store
-    from eventseam.ports.transport import Broker, Layout, LogSource, Sink
+    from eventseam.ports.transport import Broker, LogSource, Received, Sink
 
 Cursors = dict[int, tuple[str, "Cursor"]]
 _NAME_MAX = 128
@@ -56,19 +56,26 @@ class BrokerBus:
         self._broker = broker
         self._layouts: Mapping[str, Layout] = {}
         self._reads: dict[str, frozenset[str]] = {}
+        self._late: tuple[Store, Sequence[str]] | None = None
 
     async def open(self, own: Store, app: App, services: Iterable[Service[Any]]) -> None:
         """Connect, make channels that are not there, and the positions that readers begin with.
 
+        A broker that is down holds up nobody who has been here before: messages wait in the journal.
+
         Raises WiringError or StorageError for what would lose order or messages, before anything is changed.
         """
         refuse_lacking(app.services, self._broker.capabilities)
-        await self._broker.open()
         channels = public(app)
         _check_names(channels)
-        await self._broker.create(self._wanted(channels))
-        self._layouts = await self._broker.layouts(channels)
-        _check_there(channels, self._layouts)
+        try:
+            self._layouts = await self._reached(channels)
+        except StorageUnavailable:
+            counts = counts_in(await note_of(own))
+            if not counts.keys() >= set(channels):
+                raise
+            self._layouts = {channel: Layout(counts[channel]) for channel in channels}
+            self._late = (own, channels)
         await refuse_other_bus(own, is_broker=True)
         readers = [each for service in services for each in await self._readers(own, service)]
         noted = await self._check_growth(own)
@@ -82,6 +89,26 @@ class BrokerBus:
                 await self._place(sql, reader)
 
         await own.write(prepare)
+
+    async def _reached(self, channels: Sequence[str]) -> Mapping[str, Layout]:
+        """Connect, and make what is missing."""
+        await self._broker.open()
+        await self._broker.create(self._wanted(channels))
+        layouts = await self._broker.layouts(channels)
+        _check_there(channels, layouts)
+        return layouts
+
+    async def catch_up(self) -> None:
+        """Do what a broker that was down at the start has left undone. Raises StorageUnavailable until it is done."""
+        if self._late is None:
+            return
+        own, channels = self._late
+        self._layouts = await self._reached(channels)
+        try:
+            await self._check_growth(own)
+        except StorageError as error:
+            raise StorageUnavailable(str(error)) from error  # nothing is published before somebody has seen to it
+        self._late = None
 
     def _wanted(self, channels: Sequence[str]) -> dict[str, int]:
         """Every channel, and that of its dead letters, with as many partitions as they get if they are not there."""
@@ -172,7 +199,7 @@ class BrokerBus:
 
     def sink(self) -> Sink:
         """See app.bus.Bus."""
-        return self._broker.sink()
+        return _LateSink(self, self._broker.sink())
 
     def beside(self) -> list[Coroutine[Any, Any, None]]:
         """See app.bus.Bus: what is new wakes its readers by itself."""
@@ -188,16 +215,29 @@ class BrokerBus:
                 late.append(reader)
         return late
 
-    def journals(self, own: Store, internal: frozenset[str]) -> list[Journal]:  # noqa: ARG002 - there are none
-        """See app.bus.Bus."""
-        raise WiringError(
-            "wait_for: with a broker it cannot be told where a message lies. Return what the caller needs from call(), "
-            "or read the service's own table until it is there."
-        )
+    def journals(self, own: Store, app: App, service: Service[Any]) -> list[Journal]:
+        """See app.bus.Bus: the publisher's journal has a message, the service's inbox who has taken it."""
+        takes: Counter[str] = Counter()
+        for each in service.declarations:
+            if not each.inline:
+                takes.update({wire for known in each.types for wire in app.registry.wires_for(known)})
+        return [Journal(own, frozenset(public(app)), takes.__getitem__), Journal(own, internal(app))]
 
     async def close(self) -> None:
         """See app.bus.Bus."""
         await self._broker.close()
+
+
+class _LateSink:
+    """See ports.transport.Sink: nothing is published before the broker was seen to be as it was."""
+
+    def __init__(self, bus: BrokerBus, sink: Sink) -> None:
+        self._bus = bus
+        self._sink = sink
+
+    async def publish(self, batch: Sequence[Received]) -> None:
+        await self._bus.catch_up()
+        await self._sink.publish(batch)
 
 
 async def cursors_of(own: Store, reader: str) -> Cursors:

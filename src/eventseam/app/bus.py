@@ -81,8 +81,8 @@ class Bus(Protocol):
         """Those of `readers` that have not finished everything, as far as is saved."""
         ...
 
-    def journals(self, own: Store, internal: frozenset[str]) -> list[Journal]:
-        """Where to look for messages whose handling somebody awaits. Raises WiringError where that cannot be told."""
+    def journals(self, own: Store, app: App, service: Service[Any]) -> list[Journal]:
+        """Where to look for messages whose handling by a service somebody awaits."""
         ...
 
     async def close(self) -> None:
@@ -151,9 +151,9 @@ class DatabaseBus:
         rows = await self.store.read(lambda sql: sql.rows("unfinished", sorted(names)))
         return [names[row[0]] for row in rows]
 
-    def journals(self, own: Store, internal: frozenset[str]) -> list[Journal]:
+    def journals(self, own: Store, app: App, service: Service[Any]) -> list[Journal]:  # noqa: ARG002 - any service
         """See Bus."""
-        return [Journal(self.store), Journal(own, internal)]
+        return [Journal(self.store), Journal(own, internal(app))]
 
     async def close(self) -> None:
         """See Bus."""
@@ -202,6 +202,11 @@ def moving_of(app: App) -> Moving:
         now=now,
         remembered=now - timedelta(hours=app.settings.inbox_hours),
     )
+
+
+def internal(app: App) -> frozenset[str]:
+    """The channels that never leave their service."""
+    return frozenset(known.channel.name for known in app.registry.types if known.channel.internal)
 
 
 def public(app: App) -> list[str]:

@@ -39,6 +39,12 @@ SELECT min(position), NULL, NULL, to_char(min(created_at) AT TIME ZONE 'UTC', 'Y
 SELECT o.position FROM event_outbox o JOIN positions p ON p.slot = o.slot AND p.reader = $1
 WHERE o.position = ANY ($2::bigint[]) AND NOT eventseam_has_finished(p, o.era, o.x, o.position);
 
+-- types_at: the types of rows at some positions (an array)
+SELECT position, event_type FROM event_outbox WHERE position = ANY ($1::bigint[]);
+
+-- taken_by: how many handlers of a service have taken messages (an array of ids)
+SELECT event_id, count(*) FROM processed_events WHERE service = $1 AND event_id = ANY ($2::text[]) GROUP BY event_id;
+
 -- unsettled_messages: what a service has unsettled of some messages (an array of ids)
 SELECT message_id, handler, state FROM unsettled WHERE service = $1 AND message_id = ANY ($2::text[]);
 

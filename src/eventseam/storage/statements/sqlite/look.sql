@@ -28,6 +28,12 @@ SELECT o.id FROM event_outbox o JOIN positions p ON p.reader = $1
 WHERE o.id IN (SELECT value FROM json_each($2)) AND o.id > p.done
   AND NOT EXISTS (SELECT 1 FROM json_each(p.beyond) b WHERE b.value = o.id);
 
+-- types_at: the types of rows at some positions (an array)
+SELECT id, event_type FROM event_outbox WHERE id IN (SELECT value FROM json_each($1));
+
+-- taken_by: how many handlers of a service have taken messages (an array of ids)
+SELECT event_id, count(*) FROM processed_events WHERE service = $1 AND event_id IN (SELECT value FROM json_each($2)) GROUP BY event_id;
+
 -- unsettled_messages: what a service has unsettled of some messages (an array of ids)
 SELECT message_id, handler, state FROM unsettled WHERE service = $1 AND message_id IN (SELECT value FROM json_each($2));
 
