@@ -70,7 +70,7 @@ def read_address(url: str, scheme: Scheme) -> Address:
     example = f"Write EVENTSEAM_TRANSPORT={name}://HOST:{scheme.port}, or {name}+tls://USER:PASSWORD@HOST:{scheme.port}"
     try:
         parts = urlsplit(url)
-        options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)) if parts.query else {}
     except ValueError:
         raise SettingsError(f"the URL of the transport cannot be read. {example}") from None
     if parts.scheme not in (name, f"{name}+tls") or parts.path not in ("", "/") or parts.fragment:
@@ -79,6 +79,9 @@ def read_address(url: str, scheme: Scheme) -> Address:
     if unknown:
         known = ", ".join(sorted({*scheme.options, *_FILES}))
         raise SettingsError(f"a {name} transport has no option {unknown[0][:40]!r}. It has: {known}")
+    empty = sorted(key for key, value in options.items() if not value)
+    if empty:
+        raise SettingsError(f"the URL of the transport has an empty {empty[0]}. Give it a value, or leave it out")
     who, _, hosts = parts.netloc.rpartition("@")
     user, _, password = who.partition(":")
     address = Address(

@@ -31,7 +31,7 @@ from eventseam.threads import Threads
 from eventseam.transports.kafka_client import ASK_SECONDS, Client, Group, Troubles, config_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from eventseam.clock import Clock
     from eventseam.ports.transport import Cursor, Page, Starts
@@ -105,7 +105,19 @@ class KafkaBroker:
     async def open(self) -> None:
         """See ports.transport.Broker."""
         self._admin = AdminClient(self.config(self._troubles))
-        await self._troubles.told(self._threads, lambda: self._admin.list_topics(timeout=ASK_SECONDS))
+        await self._ask(lambda: self._admin.list_topics(timeout=ASK_SECONDS))
+
+    async def _ask(self, body: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the body returns
+        """Run a body that asks the broker, in a thread. If it fails, hear what the client's own threads know of it."""
+
+        def ask() -> Any:  # noqa: ANN401
+            try:
+                return body()
+            except KafkaException:
+                self._admin.poll(0)
+                raise
+
+        return await self._troubles.told(self._threads, ask)
 
     def config(self, troubles: Troubles) -> dict[str, Any]:
         """What every client of this broker is told."""
@@ -121,7 +133,7 @@ class KafkaBroker:
 
     async def layouts(self, channels: Collection[str]) -> Mapping[str, Layout]:
         """See ports.transport.Broker."""
-        found = await self._troubles.told(self._threads, partial(self._describe, sorted(channels))) if channels else {}
+        found: dict[str, Layout] = await self._ask(partial(self._describe, sorted(channels))) if channels else {}
         self._layouts = {**found, **self._layouts}  # what is published has one hash from start to end
         return found
 
@@ -143,7 +155,7 @@ class KafkaBroker:
         there = await self.layouts(wanted)
         missing = {channel: count for channel, count in wanted.items() if channel not in there}
         if missing:
-            await self._troubles.told(self._threads, partial(self._create, missing))
+            await self._ask(partial(self._create, missing))
         ends = self.clock.monotonic() + ASK_SECONDS
         while missing and len(await self.layouts(missing)) < len(missing) and self.clock.monotonic() < ends:
             await self.clock.sleep(0.05)
@@ -188,7 +200,7 @@ class KafkaBroker:
             told = {(each.topic, each.partition): future.result().offset for each, future in found.items()}
             return {(channel, slot): told[self.topic(channel), slot] for channel, slot in places}
 
-        return await self._troubles.told(self._threads, ask) if places else {}
+        return await self._ask(ask) if places else {}
 
     async def partitions_of(self, channels: Iterable[str]) -> Mapping[str, int]:
         """How many partitions channels have: until the next start as they were at first. Missing ones are made."""

@@ -63,7 +63,8 @@ class Troubles:
 
     def hear(self, error: Any) -> None:  # noqa: ANN401 - confluent_kafka.KafkaError
         """The client's error callback."""
-        self._last = (error.name(), error.str())
+        if error.name() != "_ALL_BROKERS_DOWN" or not self._last[0]:  # that one says less than what came before it
+            self._last = (error.name(), error.str())
         self.is_down = self.is_down or error.name() in ("_ALL_BROKERS_DOWN", "_AUTHENTICATION", "_SSL")
 
     async def told(self, threads: Threads, body: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the body returns
@@ -85,7 +86,7 @@ class Troubles:
         name, text = (error.name(), error.str()) if error is not None else self._last
         if name in ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE") and self._last[0]:
             name, text = self._last
-        return StorageUnavailable(f"Kafka at {self._hosts}: {text}. {_fix(name)}")
+        return StorageUnavailable(f"Kafka at {self._hosts}: {text}. {_fix(name, text)}")
 
     def down(self) -> StorageUnavailable | None:
         """The error to raise if it was said that nothing can be reached; said once."""
@@ -95,10 +96,12 @@ class Troubles:
         return self.error_of(None)
 
 
-def _fix(name: str) -> str:
+def _fix(name: str, text: str) -> str:
+    if "PLAINTEXT broker listener" in text:
+        return "The broker speaks no TLS at this port: name its port for TLS, or write kafka:// if it needs none"
     if name in ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED"):
         return "Check user, password and sasl= of EVENTSEAM_TRANSPORT"
-    if name == "_SSL":
+    if name == "_SSL" or "SSL handshake failed" in text:
         return "Check the certificates: ca= names the file of the authority that signed the broker's"
     if name.endswith("AUTHORIZATION_FAILED"):
         return "Grant our user Read, Write and Describe on the topics, and Create on the cluster, or make them yourself"
