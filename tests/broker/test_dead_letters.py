@@ -14,9 +14,11 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from eventseam import App, Retry, Seams, Settings
 from eventseam.cli.main import main
 from eventseam.delivery import apply as applying
+from eventseam.delivery.copies import Copy, Home, redrive_copies
 from eventseam.delivery.item import Cause, Parked
 from eventseam.delivery.relay import Relay
 from eventseam.delivery.shift import Shift
+from eventseam.journal.source import received
 from eventseam.storage.postgres import PostgresOptions, PostgresStore
 from eventseam.storage.sqlite import SqliteStore
 from tests.support.item import make_item
@@ -249,11 +251,41 @@ async def test_a_message_and_its_copy_are_dead_in_one_transaction(tmp_path, requ
         assert (1, 1) == await after(store, dying("k"))
 
 
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+async def test_a_copy_leads_to_one_more_attempt_whatever_became_of_its_row(tmp_path, request, dialect):
+    item = dying("k")
+    copies, home, now = [Copy("s", "h", item.received)] * 2, Home(4, lambda _key, slots: slots - 1), Seams().clock.now()
+
+    async def again(sql):
+        return dict(await redrive_copies(sql, copies, home, now, None))
+
+    async def forget(sql):
+        await sql.rows("DELETE FROM unsettled")
+        await sql.rows("DELETE FROM processed_events")
+
+    async with opened(tmp_path, request, dialect) as store:
+        await after(store, item)
+        assert [{"redriven": 1}, {"unsettled": 1}] == [await store.write(again), await store.write(again)]
+        await store.write(forget)
+        assert [{"restored": 1}, {"unsettled": 1}] == [await store.write(again), await store.write(again)]
+        assert [("retrying", 3)] == [
+            tuple(row) for row in await store.read(lambda sql: sql.rows("SELECT state, slot FROM unsettled"))
+        ]
+        await store.write(lambda sql: sql.rows("DELETE FROM unsettled"))
+        assert {"settled": 1} == await store.write(again)
+
+
 async def test_what_is_given_up_behind_a_dead_letter_waits_and_has_no_copy_yet(tmp_path, request):
     async with opened(tmp_path, request, "sqlite") as store:
         await after(store, dying("k"))
         assert (1, 1) == await after(store, dying("k", "m-2"))
         assert (2, 2) == await after(store, dying("another key", "m-3"))
+
+
+@pytest.mark.parametrize("headers", ["nonsense", "[]", '{"a": 1}'])
+def test_a_row_whose_headers_are_no_texts_is_read_with_its_problem(headers):
+    row = (1, "c", "k", "t", "{}", None, "2026-01-01T00:00:00Z", "m", *[None] * 7, headers)
+    assert "headers is no JSON object of texts" == received(row).problem
 
 
 @pytest.mark.parametrize("colour", COLOURS)
