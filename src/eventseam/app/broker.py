@@ -122,7 +122,7 @@ class BrokerBus:
             name = on_broker(service.name, slots)
             self._reads[name] = frozenset(channels)
             known = await cursors_of(own, name)
-            if not known:
+            if not known and not await own.ask("apart_cursors", [name]):
                 warn_of_lateness(service, self._broker.capabilities)
             new = [each for each in channels if not any(_has(cursor, each) for _, cursor in known.values())]
             begins: Mapping[int, Cursor] = {}

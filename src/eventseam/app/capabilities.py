@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger("eventseam.app")
 
-_OF_JOURNAL: Final = frozenset(Feature) - {Feature.BLOCKS}
+_OF_JOURNAL: Final = frozenset(Feature) - {Feature.BLOCKS, Feature.GAPS}  # who drops unread rows by force is noted
 _SQLITE: Final = Capabilities(
     features=_OF_JOURNAL,
     durable='the disk, with the effects (`durability="normal"`: the last commits may go with the power)',
