@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from eventseam.app.declare import Declaration
     from eventseam.app.service import Service
+    from eventseam.contracts.channel import Channel
 
 CONTEXTS = ("Ctx", "Tx", "SyncTx")
 
@@ -20,8 +21,8 @@ CONTEXTS = ("Ctx", "Tx", "SyncTx")
 def check_services(services: Sequence[Service[Any]]) -> None:
     """Raise WiringError for what services cannot have together, or a channel cannot have.
 
-    That is a name used twice, a command with two handlers, an internal channel in two services, and plain messages of a
-    type that their channel does not have.
+    That is a name used twice, a command with two handlers, an internal channel in two services, two channels of one
+    name that differ, and plain messages of a type that their channel does not have.
     """
     seen: set[str] = set()
     for service in services:
@@ -30,6 +31,7 @@ def check_services(services: Sequence[Service[Any]]) -> None:
         seen.add(service.name)
     _check_commands(services)
     _internal_channels(services)
+    _check_channels(services)
     _check_plain(services)
 
 
@@ -86,6 +88,19 @@ def _internal_channels(services: Iterable[Service[Any]]) -> dict[str, Service[An
                         f"{service.name!r}. Domain events never leave their service: publish a public event."
                     )
     return owners
+
+
+def _check_channels(services: Iterable[Service[Any]]) -> None:
+    """Two modules may declare one channel each for themselves, but not in different ways: messages travel in one."""
+    seen: dict[str, Channel] = {}
+    for known in (known for service in services for known in service.message_types()):
+        one, other = seen.setdefault(known.channel.name, known.channel), known.channel
+        for option in ("internal", "mode", "plain"):
+            if getattr(one, option) != getattr(other, option):
+                raise WiringError(
+                    f"Channel({one.name!r}) is declared twice, with {option}={getattr(one, option)!r} and "
+                    f"{option}={getattr(other, option)!r}. Declare it once, or both alike."
+                )
 
 
 def _check_plain(services: Iterable[Service[Any]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, make_dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pytest
 
@@ -74,6 +74,17 @@ def test_services_that_do_not_fit_together_are_refused(services: list[Service[An
     with pytest.raises(WiringError) as caught:
         check_services(services)
     assert text in str(caught.value)
+
+
+def test_a_channel_that_is_declared_twice_is_declared_alike():
+    def reading(name: str, mode: Literal["structured", "binary"]) -> Service[Any]:
+        channel = Channel("parcel", key="id", mode=mode)
+        return one(name, on=[channel.event(f"parcel.{name}")(make_dataclass("Sent", [("id", str)]))])
+
+    check_services([reading("one", "binary"), reading("two", "binary")])
+    with pytest.raises(WiringError) as caught:
+        check_services([reading("one", "binary"), reading("two", "structured")])
+    assert "Channel('parcel') is declared twice, with mode='binary' and mode='structured'." in str(caught.value)
 
 
 def test_plain_messages_are_of_a_type_that_their_channel_has():
