@@ -61,6 +61,7 @@ async def test_a_topic_that_was_made_again_stops_the_app_until_the_loss_is_accep
         await place.run()
     assert "was deleted and made again" in str(first_of(raised.value))
     assert Exit.OK == (await run_cli(capsys, "journal", "accept-gap", "ears/3@bus", "--database", place.database))[0]
+    assert 12 == (await lags(capsys, "grown_app:create"))[1]["ears/3@bus"]["behind_messages"]
     await place.run()
     assert {key: [0, 1] for key in KEYS} == place.heard()
 

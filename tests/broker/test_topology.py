@@ -83,7 +83,7 @@ async def test_check_finds_added_partitions_and_names_the_fix(place, topology):
     code, document, states = await topology("check")
     assert (Exit.FOUND, "grown") == (code, states["talk"])
     assert (3, 4) == (document["channels"][0]["noted"], document["channels"][0]["partitions"])
-    assert "eventseam topology accept talk MODULE:FACTORY" == document["channels"][0]["fix"]
+    assert "eventseam topology accept talk grown_app:create" == document["channels"][0]["fix"]
 
 
 async def test_check_finds_a_channel_that_was_made_again(place, topology):

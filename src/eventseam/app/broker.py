@@ -20,6 +20,7 @@ from eventseam.app.service import Service
 from eventseam.delivery.acks import as_log
 from eventseam.errors import StorageError, StorageUnavailable, WiringError
 from eventseam.journal.bus import RELAY, on_broker, refuse_other_bus, start_relay
+from eventseam.ports.cursors import settled, unsure
 from eventseam.ports.transport import DEAD_LETTERS, Cursor, Layout
 
 if TYPE_CHECKING:
@@ -211,7 +212,8 @@ class BrokerBus:
         for reader in readers:
             channels = self._reads.get(reader, frozenset())
             at = {slot: narrowed(cursor, channels) for slot, (_, cursor) in (await cursors_of(own, reader)).items()}
-            if any((await self._broker.behind(at)).values()):
+            is_unsure = any(unsure(cursor, channels) for cursor in at.values())
+            if is_unsure or any((await self._broker.behind(at)).values()):
                 late.append(reader)
         return late
 
@@ -238,6 +240,16 @@ class _LateSink:
     async def publish(self, batch: Sequence[Received]) -> None:
         await self._bus.catch_up()
         await self._sink.publish(batch)
+
+
+async def stands(broker: Broker, reader: str, cursors: Cursors, channels: Collection[str]) -> Mapping[int, Cursor]:
+    """Where a reader goes on in channels that it reads, for each slot, also if it has still to find that out."""
+    at = {slot: narrowed(cursor, channels) for slot, (_, cursor) in cursors.items()}
+    unknown = {channel for cursor in at.values() for channel in unsure(cursor, channels)}
+    if not unknown:
+        return at
+    oldest = await broker.begin(reader, unknown, len(at), "beginning")
+    return {page.slot: page.end for page in settled(at, oldest)}
 
 
 async def cursors_of(own: Store, reader: str) -> Cursors:

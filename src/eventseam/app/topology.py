@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
-from eventseam.app.broker import Cursors, counts_in, cursors_of, move_lanes, narrowed, note, note_of, read_by
+from eventseam.app.broker import Cursors, counts_in, cursors_of, move_lanes, narrowed, note, note_of, read_by, stands
 from eventseam.app.bus import public
 from eventseam.app.capabilities import OURS, name_of
 from eventseam.app.service import Service
@@ -116,7 +116,7 @@ def _topic(channel: str, layout: Layout | None, wanted: int, reading: _Reading) 
     state: State = "there"
     fix = None
     if layout is None:
-        state, fix = "missing", "eventseam topology apply"
+        state, fix = "missing", "eventseam topology apply MODULE:FACTORY"
     elif stale:
         state, fix = "remade", f"eventseam journal accept-gap {' '.join(stale)}"
     elif noted not in (None, count):
@@ -142,7 +142,7 @@ async def lag_of(app: App, own: Store) -> dict[tuple[str, int], int]:
         for service in app.services:
             for slots, channels in read_by(service, layouts).items():
                 name = on_broker(service.name, slots)
-                at = {slot: narrowed(cursor, channels) for slot, (_, cursor) in (await cursors_of(own, name)).items()}
+                at = await stands(broker, name, await cursors_of(own, name), channels)
                 found |= {(name, slot): count for slot, count in (await broker.behind(at)).items()}
         return found
 
@@ -151,13 +151,16 @@ async def lag_of(app: App, own: Store) -> dict[tuple[str, int], int]:
 
 
 class _Move(NamedTuple):
-    """One reader that leaves a channel to another one: cursors as they were read, and where the new one begins."""
+    """One reader that leaves a channel to another one: its cursors as they were read, where the new one begins, and how
+    many messages it has not read.
+    """
 
     service: Service[Any]
     old: str
     new: str
     cursors: Cursors
     spots: Mapping[int, Cursor]
+    unread: int
 
 
 async def accept(app: App, own: Store, broker: Broker, channel: str, *, is_hasty: bool = False) -> Accepted:
@@ -175,8 +178,8 @@ async def accept(app: App, own: Store, broker: Broker, channel: str, *, is_hasty
         if name.endswith(f"/{before}{ON_BUS}"):
             cursors = await cursors_of(own, name)
             if any(narrowed(cursor, (channel,)) for _, cursor in cursors.values()):
-                unread += await _unread(broker, cursors, channel)
                 moves.append(await _move(app, broker, (name, cursors), (channel, layout.partitions)))
+                unread += moves[-1].unread
     if unread and not is_hasty:
         raise EventseamError(
             f"{unread:,} messages of {channel} are unread here: later ones of their keys could overtake them. Let the "
@@ -237,11 +240,6 @@ def _check_handlers(app: App, channel: str, layouts: Mapping[str, Layout]) -> No
             )
 
 
-async def _unread(broker: Broker, cursors: Cursors, channel: str) -> int:
-    at = {slot: narrowed(cursor, (channel,)) for slot, (_, cursor) in cursors.items()}
-    return sum((await broker.behind(at)).values())
-
-
 async def _move(app: App, broker: Broker, old: tuple[str, Cursors], to: tuple[str, int]) -> _Move:
     """Where the reader begins that takes a channel over: as far as the old one is, and at the oldest of what is new."""
     (name, cursors), (channel, slots) = old, to
@@ -253,8 +251,9 @@ async def _move(app: App, broker: Broker, old: tuple[str, Cursors], to: tuple[st
         )
     new = on_broker(service.name, slots)
     oldest = await broker.begin(new, [channel], slots, "beginning")
-    spots = {slot: narrowed(cursor, (channel,)) for slot, (_, cursor) in cursors.items()}
-    return _Move(service, name, new, cursors, {**oldest, **spots})
+    spots = await stands(broker, name, cursors, (channel,))
+    unread = sum((await broker.behind(spots)).values())
+    return _Move(service, name, new, cursors, {**oldest, **spots}, unread)
 
 
 async def _refuse_owners(sql: Sql, readers: Sequence[str], now: float) -> None:

@@ -113,7 +113,10 @@ def _asked(args: argparse.Namespace) -> _Asked:
     url = args.database or app.settings.database_url
     if bus.startswith("journal:"):
         return _Asked(url, names)
-    return _Asked(url, names, bus) if bus.startswith("postgres") else _Asked(url, names, app=app)
+    if bus.startswith("postgres"):
+        return _Asked(url, names, bus)
+    listening = frozenset(service.name for service in app.services if service.message_types())
+    return _Asked(url, listening, app=app)
 
 
 def _with_broker(slots: Sequence[Lag], behind: Mapping[tuple[str, int], int]) -> list[Lag]:

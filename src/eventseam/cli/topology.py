@@ -74,7 +74,7 @@ def _plan(args: argparse.Namespace, screen: Screen) -> int:
     app = _app(args)
     known, hints = _known(app)
     topics, _ = _survey(app, known)
-    _show(screen, app, topics, hints)
+    _show(screen, app, _named(topics, args), hints)
     return Exit.OK
 
 
@@ -83,7 +83,7 @@ def _apply(args: argparse.Namespace, screen: Screen) -> int:
     known, hints = _known(app)
     topics, made = _survey(app, known, makes=True)
     told = f"Made {count_of(len(made), 'channel')}: {', '.join(made)}." if made else "Nothing was missing."
-    _show(screen, app, topics, [told, *hints], made)
+    _show(screen, app, _named(topics, args), [told, *hints], made)
     return Exit.OK
 
 
@@ -93,8 +93,14 @@ def _check(args: argparse.Namespace, screen: Screen) -> int:
 
     app = _app(args)
     topics, _ = _survey(app, use(app.settings.database_url, known_by))
-    _show(screen, app, topics, [])
+    _show(screen, app, _named(topics, args), [])
     return Exit.OK if all(each.state == "there" for each in topics) else Exit.FOUND
+
+
+def _named(topics: Sequence[Topic], args: argparse.Namespace) -> list[Topic]:
+    """The same, whose fixes name the app as it was typed."""
+    fixes = [each.fix.replace("MODULE:FACTORY", args.target) if each.fix else None for each in topics]
+    return [msgspec.structs.replace(each, fix=fix) for each, fix in zip(topics, fixes, strict=True)]
 
 
 def _show(screen: Screen, app: App, topics: Sequence[Topic], hints: Sequence[str], made: Sequence[str] = ()) -> None:
