@@ -350,7 +350,8 @@ class KafkaSource:
         unknown = {each for cursor in moved.values() for each in unsure(cursor, self._channel_of.values())}
         if unknown:
             return settled(moved, await self._broker.begin(self._reader, unknown, self.slots, "beginning"))
-        if moved:
+        if moved:  # what was heard of these before lies behind what comes now, which would be taken for old
+            self._heard = [each for each in self._heard if each.partition() not in moved]
             await self._client.assign(self._spots(moved))
         await self._drop(self._shelf.longer_than(_READY_MAX, at))
         if self._broker.clock.monotonic() - self._checked > _SEEN_EVERY_SECONDS:
