@@ -8,9 +8,11 @@ import json
 import pytest
 from confluent_kafka import murmur2
 
-from eventseam import StorageError
+from eventseam import Seams, StorageError
 from eventseam.cli.exits import Exit
+from eventseam.transports.kafka import connect
 from tests.broker.grown import command
+from tests.support.run import until
 from tests.support.talk import Said
 
 KEYS = [f"k{n}" for n in range(40)]
@@ -134,3 +136,20 @@ async def test_it_is_accepted_on_postgresql_too(place, postgres_url):
     assert Exit.OK == await accept()
     await place.run(*said(1))
     assert {key: [0, 1] for key in KEYS} == place.heard()
+
+
+async def test_a_client_publishes_in_the_partitions_that_it_saw_first_from_start_to_end(place):
+    place.make("talk", 3)
+    broker = connect(place.url, Seams().clock)
+    await broker.open()
+    try:
+        await broker.layouts(["talk"])
+        place.grow("talk", 8)
+        await until(lambda: _sees(broker, 8))
+        assert 3 == (await broker.partitions_of(["talk"]))["talk"]
+    finally:
+        await broker.close()
+
+
+async def _sees(broker, partitions):
+    return (await broker.layouts(["talk"]))["talk"].partitions == partitions

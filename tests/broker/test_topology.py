@@ -107,3 +107,12 @@ async def test_an_app_without_a_broker_is_told_to_name_one(place, topology):
     code, error, _ = await topology("plan")
     assert Exit.WIRING == code
     assert "journal on SQLite. There is no broker to look at. Name one: --transport" in error
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply", "check"])
+@pytest.mark.parametrize("url", ["kafka://me:SeCrEt@host", "kafka+tls://me:Se/CrEt@host", "kafk://me:SeCrEt@host"])
+async def test_a_password_that_was_typed_is_not_shown(place, capsys, verb, url):
+    code = await asyncio.to_thread(command, "topology", verb, "grown_app:create", "--transport", url, "--debug")
+    told = "".join(capsys.readouterr())
+    assert code in (Exit.WIRING, Exit.STORAGE)
+    assert "CrEt" not in told

@@ -94,7 +94,7 @@ class BrokerBus:
     async def _reached(self, channels: Sequence[str]) -> Mapping[str, Layout]:
         """Connect, and make what is missing."""
         await self._broker.open()
-        await self._broker.create(self._wanted(channels))
+        await self._broker.create(wanted(channels, self._broker.partitions))
         layouts = await self._broker.layouts(channels)
         _check_there(channels, layouts)
         return layouts
@@ -110,11 +110,6 @@ class BrokerBus:
         except StorageError as error:
             raise StorageUnavailable(str(error)) from error  # nothing is published before somebody has seen to it
         self._late = None
-
-    def _wanted(self, channels: Sequence[str]) -> dict[str, int]:
-        """Every channel, and that of its dead letters, with as many partitions as they get if they are not there."""
-        wanted = dict.fromkeys(channels, self._broker.partitions)
-        return wanted | {f"{channel}{DEAD_LETTERS}": 1 for channel in channels}
 
     async def _readers(self, own: Store, service: Service[Any]) -> list[_Reader]:
         """The readers of a service. For each that is new, or has a channel that is new to it: where that begins."""
@@ -256,6 +251,11 @@ async def cursors_of(own: Store, reader: str) -> Cursors:
     """A reader's cursors of a log apart, as they are kept: as text, and as they were written."""
     rows = await own.ask("apart_cursors", [reader])
     return {slot: (text, tuple(map(tuple, msgspec.json.decode(text)))) for _, slot, text, _ in rows if text is not None}
+
+
+def wanted(channels: Sequence[str], partitions: int) -> dict[str, int]:
+    """Channels, and those of their dead letters, with as many partitions as they get if they are not there."""
+    return dict.fromkeys(channels, partitions) | {f"{channel}{DEAD_LETTERS}": 1 for channel in channels}
 
 
 def narrowed(cursor: Cursor, channels: Collection[str]) -> Cursor:

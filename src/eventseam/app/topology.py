@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
-from eventseam.app.broker import Cursors, counts_in, cursors_of, move_lanes, narrowed, note, note_of, read_by, stands
+from eventseam.app.broker import (
+    Cursors,
+    counts_in,
+    cursors_of,
+    move_lanes,
+    narrowed,
+    note,
+    note_of,
+    read_by,
+    stands,
+    wanted,
+)
 from eventseam.app.bus import public
 from eventseam.app.capabilities import OURS, name_of
 from eventseam.app.service import Service
 from eventseam.app.stores import open_broker
 from eventseam.errors import EventseamError, SettingsError, WiringError
 from eventseam.journal.bus import ON_BUS, RELAY, is_on_broker, on_broker, service_of
-from eventseam.ports.transport import DEAD_LETTERS, Cursor, Feature
+from eventseam.ports.transport import Cursor, Feature
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -85,18 +96,17 @@ async def known_by(own: Store) -> Known:
 
 def wanted_by(app: App, broker: Broker) -> dict[str, int]:
     """The channels that an app needs, those of dead letters among them, and the partitions that they would get."""
-    channels = dict.fromkeys(public(app), broker.partitions)
-    return channels | {f"{channel}{DEAD_LETTERS}": 1 for channel in channels}
+    return wanted(public(app), broker.partitions)
 
 
 async def survey(app: App, broker: Broker, known: Known | None) -> list[Topic]:
     """What is there of what an app needs, compared with what its database knows, if there is one."""
-    wanted = wanted_by(app, broker)
-    layouts = await broker.layouts(wanted)
-    reading = {channel: [each.name for each in app.services if _listens(each, channel)] for channel in wanted}
+    needed = wanted_by(app, broker)
+    layouts = await broker.layouts(needed)
+    reading = {channel: [each.name for each in app.services if _listens(each, channel)] for channel in needed}
     return [
         _topic(channel, layouts.get(channel), count, _Reading(reading[channel], known or Known({}, {})))
-        for channel, count in sorted(wanted.items())
+        for channel, count in sorted(needed.items())
     ]
 
 
@@ -105,8 +115,8 @@ class _Reading(NamedTuple):
     known: Known
 
 
-def _topic(channel: str, layout: Layout | None, wanted: int, reading: _Reading) -> Topic:
-    known, count = reading.known, layout.partitions if layout else wanted
+def _topic(channel: str, layout: Layout | None, planned: int, reading: _Reading) -> Topic:
+    known, count = reading.known, layout.partitions if layout else planned
     noted, readers = known.counts.get(channel), tuple(on_broker(each, count) for each in reading.services)
     stale = sorted(
         name

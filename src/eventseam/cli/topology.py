@@ -63,8 +63,8 @@ def _survey(app: App, known: Known | None, *, makes: bool = False) -> tuple[list
         async with connected(app) as broker:
             missing = [each.channel for each in await survey(app, broker, known) if each.state == "missing"]
             if makes and missing:
-                wanted = wanted_by(app, broker)
-                await broker.create({channel: wanted[channel] for channel in missing})
+                planned = wanted_by(app, broker)
+                await broker.create({channel: planned[channel] for channel in missing})
             return await survey(app, broker, known), missing if makes else []
 
     return asyncio.run(look())
