@@ -1,13 +1,16 @@
-"""A reader that takes its slots again reads on at its positions, whatever its client had handed over before."""
+"""A reader that takes its slots again, or has trouble, reads on at its positions, whatever its client gave before."""
 
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
+from functools import partial
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from eventseam.clock import Seams
+from eventseam.errors import StorageUnavailable
 from eventseam.ports.cursors import offset_of
 from eventseam.transports.kafka import connect
 
@@ -43,4 +46,53 @@ async def test_what_was_heard_before_a_slot_was_taken_again_is_not_read_before_w
             await source.wait(0.1)
     assert [0, 1, 2, 3, 4, 5] == found
     await source.close()
+    await broker.close()
+
+
+class Given:
+    """What a consumer gives: a message, or an error."""
+
+    def __init__(self, offset, error=None):
+        self._offset, self._error = offset, error
+
+    def error(self):
+        return self._error
+
+    def offset(self):
+        return self._offset
+
+    def partition(self):
+        return 0
+
+    def topic(self):
+        return "talk"
+
+
+def test_what_a_client_gives_behind_an_error_is_read_all_the_same():
+    source = connect("kafka://127.0.0.1:9", Seams().clock).source("r", ["talk"], 1)
+    source._shelf.moved({0: (("talk", "", 0),)})
+    source._heard = [Given(0), Given(0, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)), Given(1)]
+    with pytest.raises(StorageUnavailable, match="Grant our user"):
+        source._sort()
+    assert 2 == len(source._shelf)
+
+
+class Deaf:
+    """An admin client whose requests get no answer."""
+
+    def create_topics(self, topics, **_):
+        lost = Future()
+        lost.set_exception(KafkaException(KafkaError(KafkaError._TRANSPORT)))
+        return {each.topic: lost for each in topics}
+
+    def poll(self, _):
+        return 0
+
+
+async def test_a_topic_that_cannot_be_made_while_the_broker_is_away_is_trouble_that_passes():
+    """As an error of the message it would have made a dead letter of the first one of a channel."""
+    broker = connect("kafka://127.0.0.1:9", Seams().clock)
+    broker._admin = Deaf()
+    with pytest.raises(StorageUnavailable):
+        await broker._ask(partial(broker._create, {"talk": 1}))
     await broker.close()

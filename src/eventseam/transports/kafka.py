@@ -62,6 +62,7 @@ _PRODUCER = (
 )
 _SPEC: Any = OffsetSpec
 _SCHEME = Scheme("kafka", 9092, ("prefix", "partitions", "replicas", "sasl", "group", "groups"))
+_UNKNOWN = ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "REQUEST_TIMED_OUT", "NOT_CONTROLLER")
 _LOG = logging.getLogger("eventseam.kafka")
 
 
@@ -164,6 +165,8 @@ class KafkaBroker:
         new = [NewTopic(self.topic(channel), count, self._replicas) for channel, count in missing.items()]
         for topic, future in self._admin.create_topics(new, request_timeout=ASK_SECONDS).items():
             error = future.exception()
+            if error is not None and error.args[0].name() in _UNKNOWN:
+                raise error
             if error is not None and error.args[0].name() != "TOPIC_ALREADY_EXISTS":
                 raise StorageError(
                     f"Kafka does not make topic {topic}: {error.args[0].str()}. Make it with: eventseam topology apply"
@@ -404,6 +407,7 @@ class KafkaSource:
     def _sort(self) -> None:
         """Lay what was consumed with what is ready of its slot. Raises StorageError for what was trimmed."""
         heard, self._heard = self._heard, []
+        trouble: StorageUnavailable | None = None
         for message in heard:
             error = message.error()
             if error is None:
@@ -414,7 +418,9 @@ class KafkaSource:
             elif error.name() in ("UNKNOWN_TOPIC_OR_PART", "UNKNOWN_TOPIC_ID"):
                 self._checked = 0.0
             else:
-                raise self._troubles.error_of(error)
+                trouble = self._troubles.error_of(error)
+        if trouble is not None:  # now that everything that the client will not give again has its place
+            raise trouble
 
     def _read(self, message: Any, channel: str, position: int) -> Received:  # noqa: ANN401 - confluent_kafka.Message
         headers, body = message.headers(), message.value()
