@@ -13,7 +13,7 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventseam.contracts.cloudevents import from_wire, to_wire
+from eventseam.contracts.cloudevents import as_written, from_document, from_wire, to_wire
 from eventseam.contracts.envelope import Envelope
 from tests.properties.kinds import times
 
@@ -75,6 +75,12 @@ def test_a_structured_message_is_one_json_document_with_its_data_as_json(envelop
     document = json.loads(sent)
     assert envelope.type == document["type"]
     assert json.loads(body) == document["data"]
+
+
+@given(envelopes(ascii_texts) | envelopes(), json_bodies)
+def test_the_short_way_to_read_a_document_has_the_same_end_as_the_long_one(envelope, body):
+    _, sent = to_wire(envelope, body, mode="structured")
+    assert as_written(sent) in (None, from_document(sent))
 
 
 @given(envelopes(ascii_texts), json_bodies.filter(lambda body: body != b"null"))

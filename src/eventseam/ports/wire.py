@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from eventseam.contracts.cloudevents import STRUCTURED, UNKNOWN_TIME, Mode, from_document, from_wire, to_wire, trace_of
+from eventseam.contracts.cloudevents import STRUCTURED, UNKNOWN_TIME, Mode, as_written, from_wire, to_wire, trace_of
 from eventseam.contracts.codec import DEFAULT_CAPS, Caps
 from eventseam.contracts.envelope import Envelope
 from eventseam.contracts.message import KEY_BYTES_MAX, flaw_of
@@ -74,12 +74,9 @@ def as_ours(
     """
     if not headers or headers[0] != _OURS or len(headers) > _HEADERS_OF_OURS or body is None or key is None:
         return None
-    try:
-        envelope, data = from_document(body)
-    except (Undecodable, TooLarge):
-        return None
-    is_ours = envelope.trace is not None and envelope.channel == channel and envelope.key.encode() == key
-    return (envelope, data) if is_ours else None
+    found = as_written(body)
+    is_ours = found is not None and found[0].channel == channel and found[0].key.encode() == key
+    return found if is_ours else None
 
 
 def inward(
