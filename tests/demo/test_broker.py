@@ -55,6 +55,15 @@ def test_the_shop_at_a_broker_has_the_totals_that_the_rules_say(tmp_path, kafka_
     there = told(f"{kafka_server.url}?prefix={prefix}", channels)
     assert sum(there.values()) >= report["events"]["published"]
     assert min(there.values()) > 0
+    again = demo(*SMALL, *KEPT, "--poison", 6, "--transport", kafka_server.url, "--resume", cwd=tmp_path)
+    assert (0, "") == (again.code, again.err)
+    assert there == told(f"{kafka_server.url}?prefix={prefix}", channels)
+
+
+def test_a_transport_of_the_environment_is_not_the_demos(tmp_path, monkeypatch):
+    monkeypatch.setenv("EVENTSEAM_TRANSPORT", "kafka://127.0.0.1:1")
+    ended = demo("--orders", 20, "--rate", 100, "--outage", 0, "--only", "events", cwd=tmp_path)
+    assert (0, "") == (ended.code, ended.err)
 
 
 def test_a_broker_of_our_own_needs_nothing_and_leaves_nothing(tmp_path, kafka_server):

@@ -1,5 +1,7 @@
 """The stage: processes of one service that are started, stopped and killed while others write; then the audit.
 
+With Kafka they read what their own relays have published, and the weather between them and the broker is bad.
+
 Processes are forked from this one, which has no threads: they are there within 50 ms. Whatever happens here, none is
 left behind.
 """
@@ -14,29 +16,34 @@ import signal
 import time
 import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.owners.audit import Verdict, audit
 from tests.owners.worker import Plan, locks_of, serve
-from tests.owners.writers import Writers
+from tests.owners.writers import PREFIX, Writers, produce
 from tests.support.file import unfinished
 from tests.support.postgres import query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
+JOURNAL = "journal:"
+KAFKA = "kafka"
+"""A broker of our own, for this performance."""
 DRAIN_SECONDS_MAX = 120.0
 
 
 @dataclass
 class Troupe:
-    """Processes forked from this one, by their ids; some of them stopped until a time."""
+    """Processes forked from this one, by their ids; some of them stopped until a time, some that keep servers."""
 
     folder: Path
     alive: set[int] = field(default_factory=set)
     stopped: dict[int, float] = field(default_factory=dict)
+    keepers: set[int] = field(default_factory=set)
 
     def start(self, act: Callable[[], object]) -> int:
         """Run an act in a process of its own."""
@@ -84,9 +91,9 @@ class Troupe:
             time.sleep(0.5)  # it may be about to write
             raise AssertionError(f"an engine ended:\n{broken.read_text()}")
 
-    def clear(self) -> None:
-        """End every process that is still there."""
-        for pid in list(self.alive):
+    def clear(self, *, but: Collection[int] = ()) -> None:
+        """End every process that is still there, except some."""
+        for pid in self.alive.difference(but):
             self.kill(pid)
 
 
@@ -108,6 +115,7 @@ class Outcome(NamedTuple):
     stops: int
     drain_seconds: float
     verdict: Verdict
+    weather: Mapping[str, int] = MappingProxyType({})
 
 
 def run_worker(plan: Plan) -> None:
@@ -126,11 +134,14 @@ def perform(plan: Plan, folder: Path, seconds: float, seed: int = 7) -> Outcome:
     chance, kills, stops = random.Random(seed), 0, 0
     told = folder / "drawn.json"
     with troupe(folder) as all_of_them:
+        if plan.transport == KAFKA:
+            plan = replace(plan, transport=_broker(plan, folder, seed, all_of_them))
         workers = [all_of_them.start(lambda: run_worker(plan))]
         _until(lambda: _has_tables(plan.url), 20)
 
         def write() -> None:
-            told.write_text(json.dumps(Writers(plan.url).run(seconds)))
+            drawn = produce(plan.transport, seconds) if plan.is_direct else Writers(plan.url).run(seconds)
+            told.write_text(json.dumps(drawn))
 
         writing = all_of_them.start(write)
         began = time.monotonic()
@@ -151,13 +162,24 @@ def perform(plan: Plan, folder: Path, seconds: float, seed: int = 7) -> Outcome:
             else:
                 all_of_them.stop(victim, plan.lease_seconds * chance.uniform(1.7, 3.4))
                 stops += 1
-            time.sleep(chance.uniform(0.3, 0.9))
+            time.sleep(chance.uniform(0.3, 0.9) * (2 if plan.transport != JOURNAL else 1))
         all_of_them.wake(now=float("inf"))
         all_of_them.wait(writing)
         drained = _drain(plan, all_of_them)
         all_of_them.check()
     drawn = json.loads(told.read_text())
-    return Outcome(sum(drawn.values()), kills, stops, drained, audit(plan.url, drawn))
+    weather = {} if plan.transport == JOURNAL else json.loads((folder / "weather.json").read_text())
+    return Outcome(sum(drawn.values()), kills, stops, drained, audit(plan.url, drawn), weather)
+
+
+def _broker(plan: Plan, folder: Path, seed: int, all_of_them: Troupe) -> str:
+    """Start a broker in bad weather; the URL of it for this service."""
+    from tests.owners.weather import rage
+
+    keeper = all_of_them.start(lambda: rage(folder, plan.url, seed))
+    all_of_them.keepers.add(keeper)
+    _until((folder / "url").exists, 90)
+    return f"{(folder / 'url').read_text()}?prefix={PREFIX}"
 
 
 def _drain(plan: Plan, all_of_them: Troupe) -> float:
@@ -167,12 +189,16 @@ def _drain(plan: Plan, all_of_them: Troupe) -> float:
     """
     time.sleep(plan.lease_seconds)
     all_of_them.check()
-    all_of_them.clear()
+    all_of_them.clear(but=all_of_them.keepers)
+    (all_of_them.folder / "calm").touch()
     began = time.monotonic()
     for _ in range(2):
         all_of_them.start(lambda: run_worker(plan))
     try:
-        _until(lambda: _is_drained(plan.url), DRAIN_SECONDS_MAX)
+        if plan.transport == JOURNAL:
+            _until(lambda: _is_drained(plan.url), DRAIN_SECONDS_MAX)
+        else:
+            _until((all_of_them.folder / "drained").exists, DRAIN_SECONDS_MAX)
     except AssertionError as late:
         raise AssertionError(f"{late}: {_state(plan.url)}") from None
     return time.monotonic() - began

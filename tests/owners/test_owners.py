@@ -53,7 +53,7 @@ async def _drained(url: str) -> None:
 # --- many processes -----------------------------------------------------------------------------------------------
 
 
-def _performed(*options: str) -> tuple[int, str]:
+def performed(*options: str) -> tuple[int, str]:
     """One performance in a process of its own, which has no threads and may fork."""
     words = [sys.executable, "-m", "tests.owners", "--seed", "7", *options]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=110)
@@ -62,12 +62,12 @@ def _performed(*options: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("form, locks", [("record", "fence"), ("record", "inbox"), ("tx", "fence")])
 def test_nothing_is_lost_doubled_or_inverted_while_processes_are_killed_and_stopped(form, locks):
-    code, told = _performed("--seconds", "9", "--form", form, "--locks", locks)
+    code, told = performed("--seconds", "9", "--form", form, "--locks", locks)
     assert (0, "0/0/0") == (code, told.split()[-1]), told
 
 
 def test_without_inbox_and_fence_the_audit_cries():
-    code, told = _performed("--seconds", "9", "--form", "record", "--locks", "neither")
+    code, told = performed("--seconds", "9", "--form", "record", "--locks", "neither")
     assert 0 == code, told
     assert "0/0/0" != told.split()[-1]
 

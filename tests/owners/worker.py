@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -21,7 +21,7 @@ from tests.teeth.plants import reworded
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-numbers = Channel("numbers", key="key")
+numbers = Channel("numbers", key="key", plain="number.drawn")
 
 TABLES = "CREATE TABLE IF NOT EXISTS seen (id bigserial PRIMARY KEY, key text NOT NULL, n bigint NOT NULL);"
 SEEN = "INSERT INTO seen (key, n) VALUES ($1, $2)"
@@ -43,13 +43,18 @@ class Drawn(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Plan:
-    """How a process runs: its handler's form, its lease, and which of the two locks it has."""
+    """How a process runs: its handler's form, its lease, which of the two locks it has, and what it reads.
+
+    With `is_direct` writers are clients of the broker, else they write to the journal, which is relayed.
+    """
 
     url: str
     form: str = "record"
     lease_seconds: float = 0.6
     inbox: bool = True
     fence: bool = True
+    transport: str = "journal:"
+    is_direct: bool = False
 
 
 def drawing(form: str) -> Service[Any]:
@@ -94,7 +99,8 @@ def locks_of(plan: Plan) -> Iterator[None]:
 
 def app_of(plan: Plan) -> App:
     """The app of one process."""
-    settings = Settings(database=plan.url, durability="normal", lease_seconds=plan.lease_seconds, grace_seconds=0.5)
+    quick = Settings(durability="normal", lease_seconds=plan.lease_seconds, grace_seconds=0.5)
+    settings = replace(quick, database=plan.url, transport=plan.transport)
     return App(drawing(plan.form), settings=settings)
 
 

@@ -51,8 +51,11 @@ class Where:
 
     def environment(self, service: str) -> dict[str, str]:
         """The settings of a process that runs `service`."""
-        settings = {"EVENTSEAM_DATABASE": self.databases[service], VARIABLE: str(self.outside)}
-        return settings | ({"EVENTSEAM_TRANSPORT": self.transport} if self.transport else {})
+        return {
+            "EVENTSEAM_DATABASE": self.databases[service],
+            "EVENTSEAM_TRANSPORT": self.transport or "journal:",
+            VARIABLE: str(self.outside),
+        }
 
 
 def outside_of(database: Path) -> Path:
