@@ -68,10 +68,11 @@ class Writers:
                 time.sleep(pause * len(rows) * 2 * chance.random())
 
 
-def produce(transport: str, seconds: float, per_second: float = 2_400.0) -> dict[str, int]:
+def produce(transport: str, seconds: float) -> dict[str, int]:
     """Draw numbers straight into the topic, for some time; the last number of each key, all of which are in."""
     from confluent_kafka import Producer
 
+    per_second = min(2_400, max(600, 30_000 / seconds))  # what processes in bad weather can catch up with
     config = {"enable.idempotence": True, "message.timeout.ms": 0, "partitioner": "murmur2", "linger.ms": 2}
     producer = Producer({"bootstrap.servers": urlsplit(transport).netloc, **config}, logger=logging.getLogger(QUIET))
     chance, drawn, failures, ends = random.Random(7), {}, [], time.monotonic() + seconds
