@@ -17,10 +17,10 @@ from eventseam.transports.kafka import connect
 pytestmark = [pytest.mark.xdist_group("kafka"), pytest.mark.timeout(60)]
 
 
-def put(broker, count):
+def put(broker, count, slot=0):
     producer = Producer({"bootstrap.servers": broker.hosts})
     for n in range(count):
-        producer.produce(broker.topic("talk"), b"%d" % n, b"k", 0)
+        producer.produce(broker.topic("talk"), b"%d" % n, b"k", slot)
     assert not producer.flush(20)
 
 
@@ -95,4 +95,26 @@ async def test_a_topic_that_cannot_be_made_while_the_broker_is_away_is_trouble_t
     broker._admin = Deaf()
     with pytest.raises(StorageUnavailable):
         await broker._ask(partial(broker._create, {"talk": 1}))
+    await broker.close()
+
+
+async def test_a_slot_whose_cursor_was_complete_is_read_although_another_ones_had_to_be_completed(kafka_url):
+    broker = connect(f"{kafka_url}&partitions=2", Seams().clock)
+    await broker.open()
+    await broker.create({"talk": 2, "echo": 2})
+    whole = await broker.begin("r", ["talk", "echo"], 2, "beginning")
+    for slot in (0, 1):
+        await asyncio.to_thread(put, broker, 3, slot)
+    source = broker.source("r", ["talk", "echo"], 2)
+    await source.prepare()
+    await source.own({0, 1})
+    found, at = {0: [], 1: []}, {0: whole[0], 1: tuple(spot for spot in whole[1] if spot[0] == "talk")}
+    async with asyncio.timeout(20):
+        while found != {0: [0, 1, 2], 1: [0, 1, 2]}:
+            for page in await source.fetch(at, ["talk", "echo"], 10):
+                found[page.slot] += [offset_of(each.position) for each in page.messages]
+                at[page.slot] = page.end
+            await source.wait(0.1)
+    assert {"talk", "echo"} == {spot[0] for spot in at[1]}
+    await source.close()
     await broker.close()

@@ -51,6 +51,7 @@ _PUBLISH_SECONDS = 30.0
 _KEPT_READY_MAX = 10_000
 _READY_MAX = 2_000
 _SEEN_EVERY_SECONDS = 10.0
+_WAIT_SECONDS = 0.1  # in one step: whoever closes it does not wait longer
 _PARTITIONS = 6
 
 _PRODUCER = (
@@ -352,10 +353,15 @@ class KafkaSource:
             check_incarnations((self._reader, slot), cursor, self._incarnations)
         unknown = {each for cursor in moved.values() for each in unsure(cursor, self._channel_of.values())}
         if unknown:
+            self._shelf.drop(moved)  # none of them is read yet, also where nothing was unknown
             return settled(moved, await self._broker.begin(self._reader, unknown, self.slots, "beginning"))
         if moved:  # what was heard of these before lies behind what comes now, which would be taken for old
             self._heard = [each for each in self._heard if each.partition() not in moved]
-            await self._client.assign(self._spots(moved))
+            try:
+                await self._client.assign(self._spots(moved))
+            except StorageUnavailable:
+                self._shelf.drop(moved)
+                raise
         await self._drop(self._shelf.longer_than(_READY_MAX, at))
         if self._broker.clock.monotonic() - self._checked > _SEEN_EVERY_SECONDS:
             await self._check()
@@ -377,9 +383,13 @@ class KafkaSource:
 
     async def wait(self, timeout_seconds: float) -> None:
         """See ports.transport.LogSource."""
-        if not self._heard and not len(self._shelf):
-            with suppress(StorageUnavailable):  # the next fetch says so
-                self._heard += await self._client.consume(1, timeout_seconds)
+        ends = self._broker.clock.monotonic() + timeout_seconds
+        with suppress(StorageUnavailable):  # the next fetch says so
+            while not (self._heard or len(self._shelf) or self._client.is_closed):
+                left = ends - self._broker.clock.monotonic()
+                if left <= 0:
+                    return
+                self._heard += await self._client.consume(1, min(left, _WAIT_SECONDS))
 
     async def report(self, done: Mapping[int, Cursor]) -> None:
         """See ports.transport.LogSource: as offsets of the group."""

@@ -132,6 +132,7 @@ class Client:
         self._given: set[tuple[str, int]] = set()
         self.offered: frozenset[int] | None = frozenset() if group.is_shared else None
         self.dropped: set[int] = set()
+        self.is_closed = False
 
     async def assign(self, spots: Iterable[tuple[str, int, int]]) -> None:
         """Read topics' partitions from offsets on; whatever was read of these slots before is dropped."""
@@ -143,6 +144,8 @@ class Client:
 
     async def consume(self, limit: int, seconds: float = 0.0) -> list[Any]:
         """Up to `limit` messages and errors; the first of them is waited for."""
+        if self.is_closed:
+            return []
         found: list[Any] = await self._troubles.told(self._threads, lambda: self._consumer().consume(limit, seconds))
         return found
 
@@ -153,6 +156,7 @@ class Client:
 
     async def close(self) -> None:
         """Leave the group, and disconnect. Idempotent."""
+        self.is_closed = True
         made, self._made = self._made, None
         if made is not None:
             await self._threads.run(made.close)
