@@ -31,7 +31,7 @@ def slots(seen):
 
 async def until(seen, condition):
     async with asyncio.timeout(60):
-        while not condition(slots(seen)):
+        while not condition(slots(seen)):  # noqa: ASYNC110 - a probe that keeps what it is told
             await asyncio.sleep(0.05)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from eventseam.cli.exits import Exit
 from eventseam.cli.parsing import Command, target
@@ -36,7 +36,7 @@ def _run(args: argparse.Namespace, screen: Screen) -> int:
 
 
 def _words(value: object) -> object:
-    return ", ".join(value) if isinstance(value, list) else value
+    return ", ".join(map(str, cast("list[object]", value))) if isinstance(value, list) else value
 
 
 def _handler(service: str, each: dict[str, Any]) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -250,6 +250,8 @@ def _slots(rows: Iterable[Row], reader: str) -> dict[int, Slot]:
     return slots
 
 
-def _tuples(value: Any) -> Any:  # noqa: ANN401 - whatever a cursor consists of
+def _tuples(value: object) -> Any:  # noqa: ANN401 - whatever a cursor consists of
     """What was read from JSON, with tuples for lists: cursors are compared."""
-    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    return tuple(_tuples(each) for each in cast("list[object]", value))
