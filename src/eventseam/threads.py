@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 from collections import deque
 from contextlib import suppress
@@ -144,6 +145,9 @@ class Threads:
                     result = job.context.run(job.body)
                 except BaseException as error:  # noqa: BLE001 - the error belongs to whoever awaits the future
                     job.ended.tell(_fail, job.future, error)
+                except:  # noqa: E722 - an extension module may raise what is no exception; its thread must live on
+                    what = f"{job.body!r} raised what is no exception: {sys.exc_info()[1]!r}"
+                    job.ended.tell(_fail, job.future, RuntimeError(what))
                 else:
                     job.ended.tell(_finish, job.future, result)
                     del result

@@ -181,7 +181,6 @@ class Relayed:
         around = Surroundings(self.store, Seams(), self.seen, lambda: None)
         self.source = source(self.store, Hint())
         self.relay = Relay("relay", self.source, sink, around, EngineOptions(page_max=page_max))
-        self.relay.channels = ["talk"]
 
     async def __aenter__(self):
         await self.store.migrate()

@@ -19,7 +19,7 @@ from eventseam.app.capabilities import refuse_lacking, warn_of_lateness
 from eventseam.app.service import Service
 from eventseam.delivery.acks import as_log
 from eventseam.errors import StorageError, StorageUnavailable, WiringError
-from eventseam.journal.bus import RELAY, on_broker, refuse_other_bus, start_relay
+from eventseam.journal.bus import counts_in, kept_in, note, note_of, on_broker, refuse_other_bus, start_relay
 from eventseam.ports.cursors import settled, unsure
 from eventseam.ports.transport import DEAD_LETTERS, Cursor, Layout
 
@@ -58,6 +58,7 @@ class BrokerBus:
         self._layouts: Mapping[str, Layout] = {}
         self._reads: dict[str, frozenset[str]] = {}
         self._late: tuple[Store, Sequence[str]] | None = None
+        self._kept: frozenset[str] = frozenset()
 
     async def open(self, own: Store, app: App, services: Iterable[Service[Any]]) -> None:
         """Connect, make channels that are not there, and the positions that readers begin with.
@@ -79,12 +80,13 @@ class BrokerBus:
             self._late = (own, channels)
         await refuse_other_bus(own, is_broker=True)
         readers = [each for service in services for each in await self._readers(own, service)]
-        noted = await self._check_growth(own)
+        noted, kept = await self._check_growth(own), internal(app)
+        self._kept = kept | kept_in(noted)
         moving, inside = moving_of(app), rows_inside(own, services)
 
         async def prepare(sql: Sql) -> None:
             await start_relay(sql, own.slots, moving)
-            await self._note(sql, noted)
+            await self._note(sql, noted, kept)
             await sql.many("new_position", inside)
             for reader in readers:
                 await self._place(sql, reader)
@@ -159,10 +161,10 @@ class BrokerBus:
                 )
         return text
 
-    async def _note(self, sql: Sql, text: str | None) -> None:
+    async def _note(self, sql: Sql, text: str | None, kept: frozenset[str]) -> None:
         """Note how many partitions the channels have that we publish to, beside the relay's position."""
         counts = {channel: layout.partitions for channel, layout in self._layouts.items()}
-        await note(sql, text, counts)
+        await note(sql, text, counts, kept)
 
     def parts(self, service: str, handlers: Sequence[Handler], unrouted: Handler, own: LogSource) -> list[Part]:
         """See app.bus.Bus."""
@@ -189,9 +191,10 @@ class BrokerBus:
             )
         return next(iter(counts.values()))
 
-    def relayed(self, app: App) -> list[str]:
-        """See app.bus.Bus: copies of dead letters too."""
-        return [name for channel in public(app) for name in (channel, f"{channel}{DEAD_LETTERS}")]
+    @property
+    def kept(self) -> frozenset[str]:
+        """See app.bus.Bus."""
+        return self._kept
 
     def sink(self) -> Sink:
         """See app.bus.Bus."""
@@ -280,23 +283,6 @@ async def move_lanes(sql: Sql, broker: Broker, what: tuple[Service[Any], Collect
         here = broker.slot_of(lane, slots)
         if here != slot:
             await sql.changed("move_lane", service.name, lane, those, here)
-
-
-async def note_of(own: Store) -> str | None:
-    """What is noted, beside the relay's position, of how many partitions we have published to."""
-    return next((row[2] for row in await own.ask("apart_cursors", [RELAY]) if row[1] == 0), None)
-
-
-def counts_in(text: str | None) -> dict[str, int]:
-    """The partitions of each channel, as they are noted."""
-    return dict(msgspec.json.decode(text)) if text else {}
-
-
-async def note(sql: Sql, text: str | None, counts: Mapping[str, int]) -> None:
-    """Note other counts as well, where `text` is what is noted now."""
-    new = _text(sorted({**counts_in(text), **counts}.items()))
-    if new != text:
-        await sql.changed("widen_cursor", RELAY, 0, text, new)
 
 
 def _takes_of(declaration: Declaration, channels: Collection[str]) -> bool:

@@ -20,6 +20,9 @@ from eventseam.journal.bus import (
     RELAY,
     BusMemory,
     Moving,
+    kept_in,
+    note,
+    note_of,
     on_bus,
     refuse_other_bus,
     refuse_rings,
@@ -65,8 +68,9 @@ class Bus(Protocol):
         """The service's handlers by what they read. Raises WiringError for one that would need two sources."""
         ...
 
-    def relayed(self, app: App) -> list[str]:
-        """The channels that the relay copies."""
+    @property
+    def kept(self) -> frozenset[str]:
+        """The channels that never leave the journal: domain events of this app, and of others on the same database."""
         ...
 
     def sink(self) -> Sink:
@@ -90,12 +94,13 @@ class Bus(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DatabaseBus:
     """A PostgreSQL database in which services meet. `hint` wakes those of this process that read it. See Bus."""
 
     store: Store
     hint: Hint
+    kept: frozenset[str] = frozenset()
 
     @property
     def stores(self) -> tuple[Store, ...]:
@@ -112,9 +117,12 @@ class DatabaseBus:
         await refuse_other_bus(own, is_broker=False)
         here = [(on_bus(service.name), slot) for service in services for slot in range(self.store.slots)]
         moving, inside = moving_of(app), rows_inside(own, services)
+        noted = await note_of(own)
+        self.kept = internal(app) | kept_in(noted)
 
         async def prepare(sql: Sql) -> None:
             await start_relay(sql, own.slots, moving)
+            await note(sql, noted, {}, internal(app))
             await sql.many("new_remote_position", here)
             await sql.many("new_position", inside)
 
@@ -130,10 +138,6 @@ class DatabaseBus:
         outside = tuple(each for each in handlers if not is_internal(each))
         source = SnapshotSource(self.store, self.hint, BusMemory(self.store, service))
         return [Part(on_bus(service), (*outside, unrouted), source), *part_inside(service, handlers, unrouted, own)]
-
-    def relayed(self, app: App) -> list[str]:
-        """See Bus."""
-        return public(app)
 
     def sink(self) -> Sink:
         """See Bus."""
@@ -174,10 +178,10 @@ def bus_of(app: App) -> Bus | None:
     return BrokerBus(open_broker(app.settings, app.seams, styles))
 
 
-def relay_of(bus: Bus, own: LogSource, app: App, around: Surroundings, options: EngineOptions) -> Relay:
-    """The relay from a process's own journal: of every public channel that the app knows."""
+def relay_of(bus: Bus, own: LogSource, around: Surroundings, options: EngineOptions) -> Relay:
+    """The relay from a process's own journal: of every channel but those that the app knows as internal."""
     relay = Relay(RELAY, own, bus.sink(), around, options)
-    relay.channels = bus.relayed(app)
+    relay.kept = bus.kept
     return relay
 
 

@@ -160,7 +160,7 @@ async def open_room(app: App, services: Sequence[Service[Any]], stack: AsyncExit
     engines: dict[str, Engine] = {}
     handlers: dict[str, frozenset[str]] = {}
     lease = EngineOptions(app.settings.lease_seconds)
-    relay = relay_of(bus, open_source(store, hint), app, around, lease) if bus else None
+    relay = relay_of(bus, open_source(store, hint), around, lease) if bus else None
     room = EngineRoom(store, committer, hint, around.wake, limits, engines, benches, handlers, bus, relay)
     known = frozenset(known.wire for known in app.registry.types)
     for service in services:

@@ -10,12 +10,9 @@ import msgspec
 
 from eventseam.app.broker import (
     Cursors,
-    counts_in,
     cursors_of,
     move_lanes,
     narrowed,
-    note,
-    note_of,
     read_by,
     stands,
     wanted,
@@ -25,7 +22,7 @@ from eventseam.app.capabilities import OURS, name_of
 from eventseam.app.service import Service
 from eventseam.app.stores import open_broker
 from eventseam.errors import EventseamError, SettingsError, WiringError
-from eventseam.journal.bus import ON_BUS, RELAY, is_on_broker, on_broker, service_of
+from eventseam.journal.bus import ON_BUS, RELAY, counts_in, is_on_broker, note, note_of, on_broker, service_of
 from eventseam.ports.transport import Cursor, Feature
 
 if TYPE_CHECKING:

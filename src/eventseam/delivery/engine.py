@@ -173,10 +173,11 @@ class Engine:
             at = self._intake(shift) if room > 0 else {}
             if not at:
                 await self._wait_for(1, _POLL_MAX_SECONDS)
-                continue
+                if self._source.offered is None:
+                    continue  # else whoever shares out the slots has to hear of us, or never gives us any
             looked = self._around.seams.clock.monotonic()
             try:
-                pages = await self._source.fetch(at, self.channels, min(room, self._options.page_max))
+                pages = await self._source.fetch(at, self.channels, max(1, min(room, self._options.page_max)))
             except CursorLost:
                 shift.end()
                 return

@@ -20,7 +20,7 @@ from eventseam.delivery.ownership import Ownership, Reader
 from eventseam.delivery.unsettled import keep_dead
 from eventseam.errors import CursorLost, OutcomeUnknown, StorageUnavailable, Undecodable
 from eventseam.ports.probe import HandlerFailed, StorageTrouble
-from eventseam.ports.transport import Cursor, Page
+from eventseam.ports.transport import EVERY, Cursor, Page
 
 if TYPE_CHECKING:
     from eventseam.delivery.committer import Surroundings
@@ -52,9 +52,12 @@ class Relay:
     """One journal's way to one sink. `run` does everything."""
 
     def __init__(self, name: str, source: LogSource, sink: Sink, around: Surroundings, options: EngineOptions) -> None:
-        """Wire a relay whose positions are called `name`; nothing starts before `run`."""
+        """Wire a relay whose positions are called `name`; nothing starts before `run`.
+
+        It copies every channel that is not `kept` here, also those that nobody here listens to.
+        """
         self.name = name
-        self.channels: Sequence[str] = ()
+        self.kept: frozenset[str] = frozenset()
         self._source = source
         self._sink = sink
         self._around = around
@@ -102,7 +105,7 @@ class Relay:
                     continue
                 if look.error is not None:
                     raise look.error
-                messages = _in_order(look.pages)
+                messages = [each for each in _in_order(look.pages) if each.envelope.channel not in self.kept]
                 if messages and not look.is_whole:  # there is more to see at once
                     ahead = group.create_task(self._look({**look.at, **{page.slot: page.end for page in look.pages}}))
                 if not await self._bring(shift, life, messages):
@@ -127,7 +130,7 @@ class Relay:
     async def _look(self, at: Mapping[int, Cursor]) -> _Look:
         """What there is behind these cursors, or why that is not known: a look ahead must not end what goes on."""
         try:
-            pages = await self._source.fetch(at, self.channels, self._options.page_max)
+            pages = await self._source.fetch(at, EVERY, self._options.page_max)
         except Exception as error:  # noqa: BLE001 - raised when its turn has come
             return _Look(at, (), self._head, error)
         return _Look(at, pages, self._source.head, None)

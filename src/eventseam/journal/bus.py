@@ -18,7 +18,7 @@ from eventseam.journal.retention import forget_reader, gaps, inbox_dropped, need
 from eventseam.ports.cursors import accepted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from eventseam.ports.sql import Sql, Store
     from eventseam.ports.transport import Cursor
@@ -94,6 +94,32 @@ async def refuse_other_bus(own: Store, *, is_broker: bool) -> None:
             f"({', '.join(others)}): what they have not read there would be lost. Run them with the old transport and "
             "without publishers until `eventseam lag` shows 0; then: eventseam journal forget-reader, for each"
         )
+
+
+async def note_of(own: Store) -> str | None:
+    """What is noted beside the relay's position: see `note`."""
+    return next((row[2] for row in await own.ask("apart_cursors", [RELAY]) if row[1] == 0), None)
+
+
+def counts_in(text: str | None) -> dict[str, int]:
+    """How many partitions channels had when they were last published to or read, as it is noted."""
+    return {channel: count for channel, count in _noted(text).items() if count}
+
+
+def kept_in(text: str | None) -> frozenset[str]:
+    """The internal channels of every app that has run on this database, as they are noted."""
+    return frozenset(channel for channel, count in _noted(text).items() if not count)
+
+
+async def note(sql: Sql, text: str | None, counts: Mapping[str, int], kept: Iterable[str] = ()) -> None:
+    """Note partitions of channels, and internal channels, where `text` is what is noted now."""
+    new = _json([*sorted({**_noted(text), **dict.fromkeys(kept, 0), **counts}.items())])
+    if new != text:
+        await sql.changed("widen_cursor", RELAY, 0, text, new)
+
+
+def _noted(text: str | None) -> dict[str, int]:
+    return dict(msgspec.json.decode(text)) if text else {}
 
 
 async def start_relay(sql: Sql, slots: int, moving: Moving) -> None:

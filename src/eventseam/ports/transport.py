@@ -27,6 +27,9 @@ from eventseam.contracts.envelope import Envelope
 Starts = Literal["beginning", "now"] | datetime
 """Where a new reader begins: the oldest message that is still there; the next one; the first of this time or later."""
 
+EVERY = ("*",)
+"""In place of the names of channels: all of a journal, whatever they are."""
+
 DEAD_LETTERS = ".dlq"
 """What is behind a channel's name in the name of its dead letters' channel: no reader takes these for messages."""
 

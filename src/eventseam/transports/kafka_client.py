@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -49,6 +50,22 @@ def config_of(address: Address) -> dict[str, str]:
     if address.user:
         config |= {"sasl.username": address.user, "sasl.password": address.password, "sasl.mechanism": sasl}
     return config
+
+
+def make(kind: Callable[[dict[str, Any]], Any], config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the client's types
+    """A client of librdkafka. Raises SettingsError for what it cannot work with, and names the file if it is one."""
+    files = {setting: f"{option}={config[setting]}" for option, setting in _FILES.items() if setting in config}
+    for setting, told in files.items():
+        if not Path(config[setting]).exists():
+            raise SettingsError(
+                f"EVENTSEAM_TRANSPORT says {told}: there is no such file. Name one that this user can read"
+            )
+    try:
+        return kind(dict(config))
+    except KafkaException as error:
+        text = error.args[0].str()
+        named = next((f"{told} of " for setting, told in files.items() if setting in text), "")
+        raise SettingsError(f"Kafka's client cannot be made: {text}. Correct {named}EVENTSEAM_TRANSPORT") from error
 
 
 class Troubles:
@@ -128,7 +145,7 @@ class Client:
         self._group = group
         self._troubles = troubles
         self._threads = Threads("kafka-source", 1)
-        self._made: Consumer | None = None
+        self._made: Any = None
         self._given: set[tuple[str, int]] = set()
         self.offered: frozenset[int] | None = frozenset() if group.is_shared else None
         self.dropped: set[int] = set()
@@ -167,7 +184,8 @@ class Client:
     def _consumer(self) -> Any:  # noqa: ANN401 - confluent_kafka.Consumer
         if self._made is None:
             shared = dict(_SHARED) if self._group.is_shared else {}
-            self._made = Consumer({**self._config, **dict(_CONSUMER), **shared, "group.id": self._group.name})
+            config = {**self._config, **dict(_CONSUMER), **shared, "group.id": self._group.name}
+            self._made = make(Consumer, config)
             if self._group.is_shared:
                 calls: dict[str, Any] = {"on_assign": self._gain, "on_revoke": self._lose, "on_lost": self._lose}
                 self._made.subscribe(list(self._group.topics), **calls)
@@ -191,6 +209,8 @@ class Client:
 
     def _lose(self, consumer: Any, places: Sequence[TopicPartition]) -> None:  # noqa: ANN401 - confluent_kafka.Consumer
         """The group takes these away. What was read of them is finished under our fence, or dropped."""
+        if self.is_closed:
+            return  # the client gives everything back by itself, and can be asked nothing any more
         gone = {(each.topic, each.partition) for each in places}
         self._given -= gone
         self.dropped.update(slot for _, slot in gone)

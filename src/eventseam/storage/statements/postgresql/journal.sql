@@ -12,7 +12,7 @@ INSERT INTO event_outbox (aggregate_type, aggregate_id, event_type, payload, bod
 VALUES ($1, $2, $3, CASE WHEN strpos($4::text, '\u0000') = 0 THEN $4::text::jsonb END,
   CASE WHEN strpos($4::text, '\u0000') > 0 THEN convert_to($4::text, 'UTF8') END, $5::text::timestamptz, $6::text::uuid, $7, $8, $9, $10, $11);
 
--- poll: what became visible after a snapshot ($1 its running transactions, $2 its xmax), in slots $3 of channels $4.
+-- poll: what became visible after a snapshot ($1 its running transactions, $2 its xmax), in slots $3 of channels $4 (`*` is all).
 -- The first row holds the snapshot of this very statement and the newest position given to anybody. A time that no
 -- datetime can hold comes as NULL.
 SELECT 0::bigint AS position, pg_current_snapshot()::text AS channel, NULL AS key, NULL AS type, NULL AS payload, NULL::bytea AS body,
@@ -25,10 +25,10 @@ SELECT position, aggregate_type, aggregate_id, event_type, payload::text, body,
   causation_id, trace, content_type, schema_id, details, headers, slot, NULL
 FROM (
   (SELECT o.* FROM event_outbox o WHERE o.era = $6::smallint AND o.x = ANY ($1::text[]::xid8[])
-     AND o.slot = ANY ($3::smallint[]) AND o.aggregate_type = ANY ($4::text[]) LIMIT $5)
+     AND o.slot = ANY ($3::smallint[]) AND (o.aggregate_type = ANY ($4::text[]) OR $4::text[] = '{*}') LIMIT $5)
   UNION ALL
   (SELECT o.* FROM event_outbox o WHERE o.era = $6::smallint AND o.x >= $2::text::xid8
-     AND o.slot = ANY ($3::smallint[]) AND o.aggregate_type = ANY ($4::text[]) ORDER BY o.x, o.position LIMIT $5)) found;
+     AND o.slot = ANY ($3::smallint[]) AND (o.aggregate_type = ANY ($4::text[]) OR $4::text[] = '{*}') ORDER BY o.x, o.position LIMIT $5)) found;
 
 -- open_difference: the bounds of a difference that does not fit one page, and its end: this statement's snapshot
 SELECT pg_current_snapshot()::text, min(a) - 1, max(b) FROM (
@@ -42,7 +42,7 @@ SELECT o.position, o.aggregate_type, o.aggregate_id, o.event_type, o.payload::te
 FROM event_outbox o
 WHERE o.era = $8::smallint AND o.position > $3 AND o.position <= $4
   AND pg_visible_in_snapshot(o.x, (SELECT $2::text::pg_snapshot)) AND NOT pg_visible_in_snapshot(o.x, (SELECT $1::text::pg_snapshot))
-  AND o.slot = ANY ($5::smallint[]) AND o.aggregate_type = ANY ($6::text[])
+  AND o.slot = ANY ($5::smallint[]) AND (o.aggregate_type = ANY ($6::text[]) OR $6::text[] = '{*}')
 ORDER BY o.position LIMIT $7;
 
 -- era_end: the last position of an era that is over

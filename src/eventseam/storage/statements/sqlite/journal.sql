@@ -3,13 +3,13 @@ INSERT INTO event_outbox (aggregate_type, aggregate_id, event_type, payload, cre
   correlation_id, causation_id, trace, details)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
--- tail: a page of the journal after a position, in commit order ($2 is an array of channels)
+-- tail: a page of the journal after a position, in commit order ($2 is an array of channels, or of `*` for all)
 SELECT id, aggregate_type, aggregate_id, event_type, cast(payload AS BLOB), cast(body AS BLOB), cast(created_at AS TEXT),
   cast(message_id AS TEXT), cast(source AS TEXT), cast(correlation_id AS TEXT), cast(causation_id AS TEXT),
   cast(trace AS TEXT), cast(content_type AS TEXT), cast(schema_id AS TEXT), cast(details AS TEXT),
   cast(headers AS TEXT)
 FROM event_outbox
-WHERE id > $1 AND aggregate_type IN (SELECT value FROM json_each($2))
+WHERE id > $1 AND (aggregate_type IN (SELECT value FROM json_each($2)) OR $2 = '["*"]')
 ORDER BY id LIMIT $3;
 
 -- head: the last position of the journal, 0 when it is empty
