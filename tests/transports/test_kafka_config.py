@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from eventseam import Seams, SettingsError, StorageUnavailable
@@ -73,6 +77,45 @@ async def test_tls_that_the_broker_does_not_speak_is_told_with_the_fix(kafka_ser
         "The broker speaks no TLS at this port: name its port for TLS, or write kafka:// if it needs none"
     )
     assert "SeCrEt" not in told
+
+
+@pytest.mark.parametrize("option", ["ca", "certificate", "key"])
+async def test_a_file_that_is_not_there_is_named_before_anything_is_reached(option):
+    with pytest.raises(SettingsError, match=f"{option}=/nowhere/x.pem: there is no such file. Name one"):
+        await connect(f"kafka+tls://127.0.0.1:9?{option}=/nowhere/x.pem", Seams().clock).open()
+
+
+async def test_a_file_that_holds_something_else_is_named(tmp_path):
+    path = tmp_path / "no.pem"
+    path.write_text("no certificate")
+    with pytest.raises(
+        SettingsError, match=f"Kafka's client cannot be made: .*Correct ca={path} of EVENTSEAM_TRANSPORT"
+    ):
+        await connect(f"kafka+tls://me:SeCrEt@127.0.0.1:9?ca={path}", Seams().clock).open()
+
+
+def test_a_prefix_that_no_topic_can_have_is_refused():
+    with pytest.raises(SettingsError, match="prefix='a b/': it must be"):
+        connect("kafka://127.0.0.1:9?prefix=a%20b/", Seams().clock)
+
+
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_what_clients_say_of_each_attempt_is_seen_only_where_logs_are_configured(tmp_path, is_configured):
+    start = f"import logging, sys; {'logging.basicConfig(); ' * is_configured}from eventseam.cli.main import main; "
+    (tmp_path / "deaf_app.py").write_text(
+        "from eventseam import App, Service, Settings\n\n\ndef create():\n"
+        "    return App(Service('deaf'), settings=Settings.from_env())\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", start + "sys.exit(main(['topology', 'plan', 'deaf_app:create']))"],
+        cwd=tmp_path,
+        env={**os.environ, "EVENTSEAM_TRANSPORT": "kafka://127.0.0.1:9", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 4 == told.returncode, told.stderr
+    assert is_configured == (len(told.stderr.splitlines()) > 1), told.stderr
 
 
 async def test_an_address_where_nobody_listens_is_told_with_the_fix():

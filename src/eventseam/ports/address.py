@@ -5,13 +5,16 @@ No error repeats the URL: it may hold a password.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from eventseam.errors import SettingsError
 
 _NUMBER_MAX = 1_000
+_PORT_MAX = 65_535
+_PREFIX = re.compile(r"[A-Za-z0-9._-]{0,100}")
 _LOOPBACK = ("127.", "localhost", "[::1]")
 _FILES = ("ca", "certificate", "key")
 
@@ -44,6 +47,17 @@ class Address(NamedTuple):
         """Whether nothing leaves this machine."""
         return all(host.startswith(_LOOPBACK) for host in self.hosts)
 
+    @property
+    def prefix(self) -> str:
+        """What stands before every name at the broker, of letters that all of them take. Raises SettingsError."""
+        text = self.options.get("prefix", "")
+        if not _PREFIX.fullmatch(text):
+            raise SettingsError(
+                f"EVENTSEAM_TRANSPORT says prefix={text[:20]!r}: it must be up to 100 letters (A to Z), digits, '.', "
+                "'_' or '-'"
+            )
+        return text
+
     def flag(self, name: str) -> bool:
         """An option that is true or false, and false where it is left out. Raises SettingsError."""
         text = self.options.get(name, "false")
@@ -70,18 +84,12 @@ def read_address(url: str, scheme: Scheme) -> Address:
     example = f"Write EVENTSEAM_TRANSPORT={name}://HOST:{scheme.port}, or {name}+tls://USER:PASSWORD@HOST:{scheme.port}"
     try:
         parts = urlsplit(url)
-        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)) if parts.query else {}
+        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) if parts.query else []
     except ValueError:
         raise SettingsError(f"the URL of the transport cannot be read. {example}") from None
     if parts.scheme not in (name, f"{name}+tls") or parts.path not in ("", "/") or parts.fragment:
         raise SettingsError(f"the URL of the transport cannot be read. {example}")
-    unknown = sorted(options.keys() - {*scheme.options, *_FILES})
-    if unknown:
-        known = ", ".join(sorted({*scheme.options, *_FILES}))
-        raise SettingsError(f"a {name} transport has no option {unknown[0][:40]!r}. It has: {known}")
-    empty = sorted(key for key, value in options.items() if not value)
-    if empty:
-        raise SettingsError(f"the URL of the transport has an empty {empty[0]}. Give it a value, or leave it out")
+    options = _options(pairs, scheme)
     who, _, hosts = parts.netloc.rpartition("@")
     user, _, password = who.partition(":")
     address = Address(
@@ -96,13 +104,33 @@ def read_address(url: str, scheme: Scheme) -> Address:
         raise SettingsError(f"the URL of the transport has files of TLS, but no TLS. Write {name}+tls://…")
     if address.password and not (address.is_tls or address.is_loopback):
         raise SettingsError(f"the URL of the transport would send its password in the clear. Write {name}+tls://…")
+    if bool(address.user) != bool(address.password):
+        missing = "password" if address.user else "user"
+        raise SettingsError(f"the URL of the transport has no {missing}. Write USER:PASSWORD@HOST, or HOST alone")
     return address
+
+
+def _options(pairs: Sequence[tuple[str, str]], scheme: Scheme) -> dict[str, str]:
+    """The options of a URL: each is known, is there once and has a value."""
+    known = sorted({*scheme.options, *_FILES})
+    options: dict[str, str] = {}
+    for key, value in pairs:
+        if key not in known:
+            raise SettingsError(f"a {scheme.name} transport has no option {key[:40]!r}. It has: {', '.join(known)}")
+        if not value:
+            raise SettingsError(f"the URL of the transport has an empty {key}. Give it a value, or leave it out")
+        if key in options:
+            raise SettingsError(f"the URL of the transport has {key} twice. Leave one out")
+        options[key] = value
+    return options
 
 
 def _with_port(host: str, default: int, example: str) -> str:
     """A host with its port, which an address of IPv6 has behind its brackets."""
     has_port = ":" in host and not host.endswith("]")
     name, _, port = host.rpartition(":") if has_port else (host, "", str(default))
-    if not name or not port.isdecimal() or (":" in name and not name.endswith("]")):
+    if not name or not (port.isascii() and port.isdecimal()) or (":" in name and not name.endswith("]")):
         raise SettingsError(f"the URL of the transport names no host that can be read. {example}")
+    if len(port) > len(str(_PORT_MAX)) or not 1 <= int(port) <= _PORT_MAX:
+        raise SettingsError(f"the URL of the transport names a port that cannot be: it is from 1 to {_PORT_MAX:,}")
     return f"{name}:{port}"

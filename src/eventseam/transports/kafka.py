@@ -28,7 +28,7 @@ from eventseam.ports.shelf import Shelf
 from eventseam.ports.transport import Capabilities, Feature, Layout, Received
 from eventseam.ports.wire import Place, Style, as_ours, inward, outward
 from eventseam.threads import Threads
-from eventseam.transports.kafka_client import ASK_SECONDS, Client, Group, Troubles, config_of
+from eventseam.transports.kafka_client import ASK_SECONDS, Client, Group, Troubles, config_of, make
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -85,10 +85,12 @@ class KafkaBroker:
 
     def __init__(self, address: Address, clock: Clock, styles: Mapping[str, Style]) -> None:
         """Connect to nothing yet."""
+        if not _LOG.handlers:  # else what clients say of each attempt is on stderr, where nobody configured logs
+            _LOG.addHandler(logging.NullHandler())
         self.clock = clock
         self._styles = styles
         self.hosts = address.shown
-        self.prefix = address.options.get("prefix", "")
+        self.prefix = address.prefix
         self.group = address.options.get("group", "")
         self.is_shared = address.flag("groups")
         self.partitions = address.number("partitions", _PARTITIONS)
@@ -106,7 +108,7 @@ class KafkaBroker:
 
     async def open(self) -> None:
         """See ports.transport.Broker."""
-        self._admin = AdminClient(self.config(self._troubles))
+        self._admin = make(AdminClient, self.config(self._troubles))
         await self._ask(lambda: self._admin.list_topics(timeout=ASK_SECONDS))
 
     async def _ask(self, body: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the body returns
@@ -262,7 +264,7 @@ class KafkaSink:
     def _send(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Hand over everything and wait until it is in; else purge, and know nothing of what was under way."""
         config = {**self._broker.config(self._troubles), **dict(_PRODUCER)}
-        producer = self._producer = self._producer or Producer(config)
+        producer = self._producer = self._producer or make(Producer, config)
         failures: list[Any] = []
 
         def report(error: Any, _: Any) -> None:  # noqa: ANN401 - the client's types

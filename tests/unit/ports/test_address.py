@@ -26,6 +26,13 @@ WRONG = {
     "kafka+tls://me:x@host?password=SeCrEt": "no option 'password'",
     "kafka://me:SeCrEt@host": r"password in the clear. Write kafka\+tls://",
     "kafka://me:SeCrEt@127.0.0.1,host": "password in the clear",
+    "kafka://me:SeCrEt@127.0.0.1:99999": "names a port that cannot be: it is from 1 to 65,535",
+    "kafka://me:SeCrEt@127.0.0.1:0": "a port that cannot be",
+    "kafka://me:SeCrEt@127.0.0.1:" + "9" * 5_000: "a port that cannot be",
+    "kafka://me:70000": "a port that cannot be",
+    "kafka://SeCrEt@127.0.0.1": "has no password. Write USER:PASSWORD@HOST, or HOST alone",
+    "kafka://:SeCrEt@127.0.0.1": "has no user. Write USER:PASSWORD@HOST, or HOST alone",
+    "kafka+tls://me:SeCrEt@host?prefix=a&prefix=b": "has prefix twice. Leave one out",
     "kafka://host?ca=ca.pem": r"files of TLS, but no TLS. Write kafka\+tls://",
 }
 
@@ -41,6 +48,17 @@ def test_a_url_that_cannot_be_used_is_refused_without_its_password(url):
 def test_a_number_out_of_its_range_is_refused(text):
     with pytest.raises(SettingsError):
         read_address(f"kafka://host?partitions={text}", SCHEME).number("partitions", 6)
+
+
+@pytest.mark.parametrize("text", ["a%20b", "a/b", "%C3%A9", "a%0A", "a" * 101])
+def test_a_prefix_that_no_name_can_begin_with_is_refused(text):
+    with pytest.raises(SettingsError, match="it must be up to 100 letters"):
+        _ = read_address(f"kafka://host?prefix={text}", SCHEME).prefix
+
+
+def test_a_prefix_of_letters_that_names_may_have_is_taken():
+    assert "" == read_address("kafka://host", SCHEME).prefix
+    assert "Shop_1.a-" == read_address("kafka://host?prefix=Shop_1.a-", SCHEME).prefix
 
 
 def test_a_flag_is_true_or_false_and_nothing_else():
