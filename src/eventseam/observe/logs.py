@@ -132,7 +132,7 @@ def sentence_of(observation: Observation) -> str:
             which = f"{len(slots)} slot{'s' * (len(slots) != 1)}" if slots else "its slots"
             said = f"{service}: {which} {state}; owner {owner}"
         case StorageTrouble(error, delay, handler):
-            said = f"database in trouble, trying {handler or 'it'} again in {delay:.1f} s: {error}"
+            said = f"database or broker in trouble, trying {handler or 'it'} again in {delay:.1f} s: {error}"
         case IntakeChanged(service, paused, bound):
             said = f"{service}: reading {'stopped' if paused else 'goes on'} at {bound}"
         case Orphaned():

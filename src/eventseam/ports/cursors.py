@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _BITS = 48
 _ACCEPTED = "?"
+_ELSEWHERE = " (or EVENTSEAM_TRANSPORT names another broker or prefix than before: then set it back)"
 _OFFSET = (1 << _BITS) - 1
 
 
@@ -93,7 +94,7 @@ def check_incarnations(whose: tuple[str, int], cursor: Cursor, now: Mapping[str,
         if found == "":
             raise lost(whose, channel, offset, "is gone")
         if found is not None and incarnation not in ("", found):
-            raise lost(whose, channel, offset, "was deleted and made again")
+            raise lost(whose, channel, offset, f"was deleted and made again{_ELSEWHERE}")
 
 
 def lost(whose: tuple[str, int], channel: str, offset: int, what: str) -> StorageError:

@@ -66,7 +66,7 @@ class OwnershipChanged:
 
 @dataclass(frozen=True, slots=True)
 class StorageTrouble:
-    """The database refuses work; the engine holds what it has and tries again in `delay_seconds`.
+    """The database or the broker refuses work; the engine holds what it has and tries again in `delay_seconds`.
 
     `handler` (with its service) is whose work is refused, if it is one handler's.
     """

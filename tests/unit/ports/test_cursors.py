@@ -72,7 +72,10 @@ def test_an_incarnation_that_is_not_known_is_taken_for_the_same():
     assert (("order", "a", 5),) == page.end
 
 
-@pytest.mark.parametrize("found, told", [("", "is gone"), ("z", "was deleted and made again")])
+ELSEWHERE = "(or EVENTSEAM_TRANSPORT names another broker or prefix than before: then set it back)"
+
+
+@pytest.mark.parametrize("found, told", [("", "is gone"), ("z", f"was deleted and made again {ELSEWHERE}")])
 def test_another_incarnation_is_an_error_that_names_reader_channel_partition_and_command(found, told):
     with pytest.raises(StorageError) as raised:
         check_incarnations(("shop/6@bus", 3), CURSOR, {"order": found})
