@@ -19,6 +19,7 @@ from eventseam.delivery.item import Cause, Parked
 from eventseam.delivery.relay import Relay
 from eventseam.delivery.shift import Shift
 from eventseam.journal.source import received
+from eventseam.ports.transport import Received
 from eventseam.storage.postgres import PostgresOptions, PostgresStore
 from eventseam.storage.sqlite import SqliteStore
 from tests.support.item import make_item
@@ -114,7 +115,7 @@ def redrive(town, capsys, monkeypatch):
 
 
 def counted(**counts):
-    names = ("redriven", "restored", "unsettled", "settled", "unknown", "others", "foreign")
+    names = ("redriven", "restored", "unsettled", "settled", "unread", "unknown", "others", "foreign")
     return {"channel": "talk", **dict.fromkeys(names, 0), **counts}
 
 
@@ -228,6 +229,21 @@ async def test_a_restored_row_is_tried_while_the_app_runs_and_rests(town, redriv
         await app.wait_idle(30)
 
 
+async def test_after_a_restored_backup_a_copy_does_not_overtake_what_is_still_to_be_read(town, redrive, tmp_path):
+    await town.run(Said("poison", 1), is_fixed=True)
+    with closing(sqlite3.connect(town.database)) as live, closing(sqlite3.connect(tmp_path / "backup.db")) as backup:
+        live.backup(backup)
+    await town.run(Said("poison", 2), is_fixed=True)
+    await town.run(Said("poison", 3))
+    town.copies()
+    with closing(sqlite3.connect(town.database)) as live, closing(sqlite3.connect(tmp_path / "backup.db")) as backup:
+        backup.backup(live)
+    assert [("poison", 1)] == town.heard()
+    assert (1, counted(unread=1)) == await redrive("--from-channel", "talk")
+    await town.run(is_fixed=True)
+    assert [("poison", n) for n in (1, 2, 3)] == town.heard()
+
+
 async def test_what_the_inbox_does_not_reach_back_to_is_left_and_told(town, redrive):
     await town.run(Said("poison", 1))
     town.query("DELETE FROM unsettled")
@@ -273,6 +289,34 @@ async def test_a_copy_leads_to_one_more_attempt_whatever_became_of_its_row(tmp_p
         ]
         await store.write(lambda sql: sql.rows("DELETE FROM unsettled"))
         assert {"settled": 1} == await store.write(again)
+
+
+FATES = [
+    (("i", 7), ("i", 0), "unread"),
+    (("i?", 7), ("i", 0), "unread"),
+    (("", 7), ("i", 0), "unread"),
+    (None, ("i", 0), "unread"),
+    (("i", 8), ("i", 0), "restored"),
+    (("i", 7), ("i", 8), "restored"),
+    (None, ("i", 8), "restored"),
+    (("another", 7), ("i", 0), "restored"),
+]
+
+
+@pytest.mark.parametrize("case", FATES)
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+async def test_a_row_comes_back_only_if_its_message_is_not_to_be_read_any_more(tmp_path, request, dialect, case):
+    (stands, oldest, fate), message = case, dying("k").received
+    copy = Copy("s", "h", Received(7, message.envelope, message.body), 2)
+    home = Home(4, lambda _key, _slots: 2, {2: oldest})
+    cursor = [(message.envelope.channel, *stands)] if stands else [("another", "i", 9)]
+
+    async def again(sql):
+        await sql.many("new_apart_position", [("s/4@bus", 2, json.dumps(cursor))])
+        return dict(await redrive_copies(sql, [copy], home, Seams().clock.now(), None))
+
+    async with opened(tmp_path, request, dialect) as store:
+        assert {fate: 1} == await store.write(again)
 
 
 async def test_what_is_given_up_behind_a_dead_letter_waits_and_has_no_copy_yet(tmp_path, request):

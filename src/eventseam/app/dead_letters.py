@@ -54,7 +54,7 @@ async def redrive_channel(store: Store, broker: Broker, channel: str, clock: Clo
             raise WiringError(
                 "this broker keeps no messages to read again. Redrive the rows: eventseam dlq redrive --all"
             )
-        at = await _begin(store, broker, reader)
+        at, reader = await _begin(store, broker, reader), await _with_oldest(broker, channel, reader)
         await source.prepare()
         await source.own(at.keys())
         found, ends = Counter[str](), clock.monotonic() + _PATIENCE_SECONDS
@@ -87,6 +87,13 @@ async def _reader(store: Store, broker: Broker, channel: str) -> _Reader:
     services = frozenset(service_of(each) for each in readers if is_on_broker(each))
     slots = layouts[name].partitions
     return _Reader(on_broker(name, slots), name, slots, services, Home(layouts[channel].partitions, broker.slot_of))
+
+
+async def _with_oldest(broker: Broker, channel: str, reader: _Reader) -> _Reader:
+    """A reader of copies that knows what is still at the broker of the channel itself."""
+    oldest = await broker.begin(reader.name, (channel,), reader.home.slots, "beginning")
+    spots = {slot: (cursor[0][1], cursor[0][2]) for slot, cursor in oldest.items()}
+    return reader._replace(home=reader.home._replace(oldest=spots))
 
 
 async def _begin(store: Store, broker: Broker, reader: _Reader) -> dict[int, Cursor]:

@@ -312,7 +312,7 @@ COMMANDS = (
             "Try dead letters again, with all their attempts. Each is applied once, before what waits behind it\n"
             "in its lane. A message that is being retried is tried at once when its id is given.\n"
             "--from-channel reads the copies that a broker has: a message whose row was lost with its database is\n"
-            "added again, unless the inbox knows that it was applied or discarded since."
+            "added again, unless the inbox knows that it was applied or discarded since, or it is still to be read."
         ),
         examples=(
             "eventseam dlq redrive 17 18",

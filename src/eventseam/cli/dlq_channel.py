@@ -24,6 +24,7 @@ _TOLD: Final = (
     ("restored", "had no row any more and will be tried again"),
     ("unsettled", "left as it is: it is being tried already"),
     ("settled", "left: applied or discarded since"),
+    ("unread", "left: the service has not read that far yet, and will by itself"),
     ("unknown", "left: older than the inbox remembers, so that nobody can tell whether it was applied"),
     ("others", "skipped: of a service that is not in this database"),
     ("foreign", "skipped: no copy that Eventseam has written"),

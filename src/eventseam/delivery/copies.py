@@ -6,9 +6,10 @@ everything else, on the channel behind the message's own. The row is what counts
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
@@ -17,8 +18,8 @@ from eventseam.contracts.envelope import Envelope
 from eventseam.delivery.item import Parked
 from eventseam.delivery.unsettled import Filter, raw, redrive
 from eventseam.journal.append import timestamp
-from eventseam.journal.bus import is_on_broker, on_broker
-from eventseam.ports.cursors import offset_of
+from eventseam.journal.bus import is_on_broker, on_broker, service_of
+from eventseam.ports.cursors import offset_of, will_read
 from eventseam.ports.probe import without_secrets
 from eventseam.ports.transport import DEAD_LETTERS, Received
 
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
     from eventseam.delivery.item import Item
     from eventseam.ports.sql import Sql
 
-Fate = Literal["redriven", "restored", "unsettled", "settled", "unknown"]
+Fate = Literal["redriven", "restored", "unsettled", "settled", "unread", "unknown"]
 """What a copy led to: its row is tried again, or was added again; it is being tried already; its message was applied or
-discarded since; or that cannot be told, because the inbox does not reach back to it.
+discarded since; it is still to be read, by itself and in its order; or that cannot be told, because the inbox does not
+reach back to it.
 """
 
 ERROR_CHARS_MAX: Final = 1_000
+_NEVER: Final = 1 << 63
+_DIGITS_MAX: Final = 19
 _CHANNEL_BYTES_MAX: Final = 128
 _TYPE_BYTES_MAX: Final = 256
 _BODY_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -104,22 +108,36 @@ def _cut(text: str, most: int) -> str:
 
 
 class Copy(NamedTuple):
-    """A dead letter as its copy tells: of which handler, and the message as it was. `position` is its offset there."""
+    """A dead letter as its copy tells: of which handler, and the message as it was.
+
+    `partition` is where it lay, -1 if that cannot be read, and the message's `position` its offset there.
+    """
 
     service: str
     handler: str
     message: Received
+    partition: int = -1
 
 
 class Home(NamedTuple):
-    """Where restored messages of a channel belong: the number of its partitions, and Broker.slot_of."""
+    """Where restored messages of a channel belong: the number of its partitions, and Broker.slot_of.
+
+    `oldest` says what is still there to be read: of each partition its incarnation and the first offset.
+    """
 
     slots: int
     slot_of: Callable[[str, int], int]
+    oldest: Mapping[int, tuple[str, int]] = MappingProxyType({})
 
     def of(self, copy: Copy) -> int:
         """The partition of a message's key."""
         return self.slot_of(copy.message.envelope.key, self.slots)
+
+    def has_before(self, copy: Copy, stands: Iterable[tuple[str, str, int]]) -> bool:
+        """Whether a copy's message is still there, and to be read by a service that stands at these spots."""
+        incarnation, first = self.oldest.get(copy.partition, ("", _NEVER))
+        offset = copy.message.position
+        return first <= offset and all(will_read(spot, incarnation, offset) for spot in stands)
 
 
 def copy_of(received: Received) -> Copy | None:
@@ -133,7 +151,7 @@ def copy_of(received: Received) -> Copy | None:
         moment = datetime.fromisoformat(time)
     except ValueError:
         return None
-    offset = headers.get("origin", "").rpartition("@")[2]
+    place, _, offset = headers.get("origin", "").rpartition("@")
     envelope = Envelope(
         id=message_id,
         type=sent.type,
@@ -147,8 +165,12 @@ def copy_of(received: Received) -> Copy | None:
         schema_id=sent.schema_id,
         details=sent.details,
     )
-    position = offset_of(int(offset)) if offset.isascii() and offset.isdecimal() else 0
-    return Copy(service, handler, Received(position, envelope, received.body))
+    partition, position = _number(place.rpartition("/")[2], -1), offset_of(_number(offset, 0))
+    return Copy(service, handler, Received(position, envelope, received.body), partition)
+
+
+def _number(text: str, default: int) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX else default
 
 
 async def redrive_copies(
@@ -158,12 +180,17 @@ async def redrive_copies(
 
     A row that is gone is added again only if the inbox, which reaches back to `remembered`, does not know its message:
     else it was applied or discarded since. Whoever owns its slot loads it again, and finds the lane taken.
+
+    It is not added either if its service has still to read it, as after a backup was restored: then it would come
+    before older messages of its key that are to be read as well.
     """
+    stands = await _stands(sql)  # before the inbox is asked: who reads meanwhile is known there
     fates: Counter[Fate] = Counter()
     rows: list[int] = []
     lost: list[Copy] = []
     for copy in {(each.service, each.handler, each.message.envelope.id): each for each in copies}.values():
-        fate, row = await _fate(sql, copy, remembered)
+        at = stands[copy.service, copy.message.envelope.channel, copy.partition]
+        fate, row = await _fate(sql, copy, remembered, is_before=home.has_before(copy, at))
         fates[fate] += 1
         if row is not None:
             rows.append(row)
@@ -178,7 +205,17 @@ async def redrive_copies(
     return fates
 
 
-async def _fate(sql: Sql, copy: Copy, remembered: datetime | None) -> tuple[Fate, int | None]:
+async def _stands(sql: Sql) -> defaultdict[tuple[str, str, int], list[tuple[str, str, int]]]:
+    """Where services on brokers stand: the spots of each service, channel and partition."""
+    readers = sorted({str(row[0]) for row in await sql.rows("all_positions")})
+    found: defaultdict[tuple[str, str, int], list[tuple[str, str, int]]] = defaultdict(list)
+    for reader, slot, text, _ in await sql.rows("apart_cursors", [each for each in readers if is_on_broker(each)]):
+        for channel, incarnation, offset in msgspec.json.decode(text) if text is not None else ():
+            found[service_of(reader), channel, slot].append((channel, incarnation, offset))
+    return found
+
+
+async def _fate(sql: Sql, copy: Copy, remembered: datetime | None, *, is_before: bool) -> tuple[Fate, int | None]:
     """What is to be done for a copy, and the row that it is to be done to."""
     sent = copy.message.envelope
     row, state, is_known = (await sql.rows("fate", copy.service, copy.handler, sent.id))[0]
@@ -188,6 +225,8 @@ async def _fate(sql: Sql, copy: Copy, remembered: datetime | None) -> tuple[Fate
         return "unsettled", None
     if is_known:
         return "settled", None
+    if is_before:
+        return "unread", None
     return ("restored" if remembered is None or sent.time >= remembered else "unknown"), None
 
 

@@ -83,6 +83,11 @@ def behind(cursor: Cursor, place: int, position: int) -> Cursor:
     return (*cursor[:place], (channel, incarnation, offset_of(position) + 1), *cursor[place + 1 :])
 
 
+def will_read(spot: tuple[str, str, int], incarnation: str, offset: int) -> bool:
+    """Whether a reader that stands at a spot has a message of an incarnation of its channel still before it."""
+    return spot[1].removesuffix(_ACCEPTED) in ("", incarnation) and spot[2] <= offset
+
+
 def check_incarnations(whose: tuple[str, int], cursor: Cursor, now: Mapping[str, str]) -> None:
     """Raise StorageError for a channel of a cursor that was deleted, or made again, since the cursor was written.
 
