@@ -96,6 +96,19 @@ async def test_check_finds_a_channel_that_was_made_again(place, topology):
     assert "eventseam journal accept-gap ears/3@bus" == document["channels"][0]["fix"]
 
 
+async def test_check_says_of_a_channel_with_fewer_partitions_that_it_was_made_again(place, topology, capsys):
+    await place.run(Said("a"))
+    place.delete("talk")
+    await asyncio.sleep(0.5)
+    place.make("talk", 2)
+    code, document, states = await topology("check")
+    assert (Exit.FOUND, "remade") == (code, states["talk"])
+    assert "eventseam journal accept-gap ears/3@bus" == document["channels"][0]["fix"]
+    sys.modules.pop("grown_app", None)
+    await asyncio.to_thread(command, "topology", "check", "grown_app:create")
+    assert "talk is remade. Make it with 3 partitions again. Run: eventseam journal" in capsys.readouterr().out
+
+
 async def test_check_needs_the_database(place, topology):
     code, error, _ = await topology("check")
     assert Exit.STORAGE == code

@@ -38,7 +38,8 @@ State = Literal["there", "missing", "grown", "remade"]
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
     """A channel at the broker: in how many partitions it is, or would be made; how many an app has noted, if one has.
 
-    `grown`: there are others than noted. `remade`: it was deleted and made again since `readers` read it.
+    `grown`: there are more than noted. `remade`: it was deleted and made again since `readers` read it, which is also
+    what fewer than noted say.
     """
 
     channel: str
@@ -118,7 +119,7 @@ def _topic(channel: str, layout: Layout | None, planned: int, reading: _Reading)
     stale = sorted(
         name
         for name, cursors in known.readers.items()
-        if layout and name.endswith(f"/{count}{ON_BUS}") and _is_stale(cursors, channel, layout)
+        if layout and name.endswith(f"/{max(count, noted or 0)}{ON_BUS}") and _is_stale(cursors, channel, layout)
     )
     state: State = "there"
     fix = None
@@ -126,6 +127,8 @@ def _topic(channel: str, layout: Layout | None, planned: int, reading: _Reading)
         state, fix = "missing", "eventseam topology apply MODULE:FACTORY"
     elif stale:
         state, fix = "remade", f"eventseam journal accept-gap {' '.join(stale)}"
+    elif noted is not None and count < noted:  # a publisher alone has nothing to accept
+        state, fix = "remade", "eventseam topology check MODULE:FACTORY"
     elif noted not in (None, count):
         state, fix = "grown", f"eventseam topology accept {channel} MODULE:FACTORY"
     return Topic(channel=channel, state=state, partitions=count, noted=noted, readers=readers, fix=fix)

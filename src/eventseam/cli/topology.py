@@ -111,8 +111,14 @@ def _show(screen: Screen, app: App, topics: Sequence[Topic], hints: Sequence[str
         "hints": list(hints),
     }
     rows = [(each.channel, each.state, each.partitions, each.noted, ", ".join(each.readers)) for each in topics]
-    fixes = [f"{each.channel} is {each.state}. Run: {each.fix}" for each in topics if each.fix]
+    fixes = [f"{each.channel} is {each.state}. {_first(each)}Run: {each.fix}" for each in topics if each.fix]
     screen.show(document, Table(_COLUMNS, rows), *fixes, *hints)
+
+
+def _first(topic: Topic) -> str:
+    """What only the broker's own tools can do before the fix: no command of ours deletes a channel."""
+    is_short = topic.state == "remade" and topic.noted is not None and topic.partitions < topic.noted
+    return f"Make it with {topic.noted} partitions again. " if is_short else ""
 
 
 # --- accept -------------------------------------------------------------------------------------------------------
