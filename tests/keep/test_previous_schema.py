@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from eventseam.app.stores import open_store
@@ -50,6 +52,7 @@ BEFORE = {
     },
 }
 """The statements of the previous version that the newest migration has changed. With the next one: its own."""
+_NO_HEADERS = re.compile(r"cast\(headers AS TEXT\)|\b(o\.)?headers\b(?! *,? *0::)")
 SCHEMAS = {"sqlite": sqlite_schema, "postgresql": postgres_schema}
 
 SPEAKERS = {
@@ -65,7 +68,9 @@ def dialect_of(place):
 def speak_as_before(dialect, monkeypatch):
     """Let this process use the previous version's statements from here on."""
     module, name = SPEAKERS[dialect]
-    statements = getattr(module, name)() | BEFORE[dialect]
+    now = getattr(module, name)()
+    without_headers = {each: _NO_HEADERS.sub("NULL", now[each]) for each in ("tail", "poll", "page") if each in now}
+    statements = {**now, **without_headers, **BEFORE[dialect]}
     monkeypatch.setattr(module, name, lambda: statements)
     if dialect == "postgresql":  # the side of threads has its own
         encoded = {each: text.encode() for each, text in statements.items()}

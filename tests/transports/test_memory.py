@@ -212,7 +212,8 @@ async def test_a_foreign_message_of_any_bytes_comes_with_its_problem(profile):
     place.server.inject("talk", None, [], b"{}")
     came = await place.read(source, "talk")
     assert {b"\0raw", b"{}"} == {each.body for each in came}
-    assert all(each.problem for each in came)
+    assert {b"\0raw": False, b"{}": True} == {each.body: each.problem is None for each in came}
+    assert "plain:talk" == next(each.envelope.type for each in came if each.problem is None)
     assert 2 == len(set(ids(came)))
 
 
