@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import sys
 import threading
 from collections import deque
 from contextlib import suppress
@@ -71,6 +70,28 @@ class _Ended:
         while self._news:
             settle, future, value = self._news.popleft()
             settle(future, value)
+
+
+class _Told:
+    """Whatever a body raises belongs to whoever awaits its future; the thread lives on.
+
+    Also what is no exception at all, which an extension module may raise: no `except` would catch that.
+    """
+
+    __slots__ = ("_job",)
+
+    def __init__(self, job: _Job) -> None:
+        self._job = job
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: object, __: object) -> bool:
+        if error is None:
+            return False
+        is_one = isinstance(error, BaseException)
+        self._job.ended.tell(_fail, self._job.future, error if is_one else RuntimeError(f"{error!r} was raised"))
+        return True
 
 
 class Threads:
@@ -141,14 +162,8 @@ class Threads:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             if job.claim():
-                try:
+                with _Told(job):
                     result = job.context.run(job.body)
-                except BaseException as error:  # noqa: BLE001 - the error belongs to whoever awaits the future
-                    job.ended.tell(_fail, job.future, error)
-                except:  # noqa: E722 - an extension module may raise what is no exception; its thread must live on
-                    what = f"{job.body!r} raised what is no exception: {sys.exc_info()[1]!r}"
-                    job.ended.tell(_fail, job.future, RuntimeError(what))
-                else:
                     job.ended.tell(_finish, job.future, result)
                     del result
             del job
