@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import time
@@ -63,13 +64,27 @@ def performed(*options: str) -> tuple[int, str]:
 @pytest.mark.parametrize("form, locks", [("record", "fence"), ("record", "inbox"), ("tx", "fence")])
 def test_nothing_is_lost_doubled_or_inverted_while_processes_are_killed_and_stopped(form, locks):
     code, told = performed("--seconds", "9", "--form", form, "--locks", locks)
-    assert (0, "0/0/0") == (code, told.split()[-1]), told
+    assert (0, "0/0/0") == (code, verdict_of(told)), told
 
 
+def verdict_of(told: str) -> str:
+    """Lost, doubled and inverted; a driver whose connection was cut may have its say after that."""
+    return re.findall(r"\d+/\d+/\d+$", told, re.MULTILINE)[-1]
+
+
+def cries(*options: str) -> bool:
+    """Whether the audit finds something, in one run of six: in some nobody is stopped at a bad moment."""
+    for seed in range(6):
+        code, told = performed(*options, "--locks", "neither", "--seed", f"{seed}")
+        assert 0 == code, told
+        if verdict_of(told) != "0/0/0":
+            return True
+    return False
+
+
+@pytest.mark.timeout(300)
 def test_without_inbox_and_fence_the_audit_cries():
-    code, told = performed("--seconds", "9", "--form", "record", "--locks", "neither")
-    assert 0 == code, told
-    assert "0/0/0" != told.split()[-1]
+    assert cries("--seconds", "9", "--form", "record")
 
 
 def test_the_audit_tells_what_is_lost_from_what_is_doubled_and_what_is_inverted():
